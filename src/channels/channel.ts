@@ -1,0 +1,81 @@
+import type { Bus } from '../bus/bus.ts'
+import type { Event } from '../core/event.ts'
+import type { Setting } from '../core/setting.ts'
+import type { Address, User } from '../directory/directory.ts'
+import type { Notification } from '../core/notification.ts'
+
+/** A rendered text: of the channel's template, or the event's own title and body. */
+export type RenderedText = { subject: string; body: string }
+
+/** Everything a channel may use to build and send one message. */
+export type Message = {
+  /** Public uuid of the delivery (`job_id`): the same on every attempt, so that the other side can tell a repetition. */
+  jobId: string
+  event: Event
+  /** The inbox row as the user sees it now. */
+  notification: Notification
+  locale: string
+  text: RenderedText
+}
+
+/** What the other side said of an accepted message. */
+export type Receipt = { providerId?: string }
+
+/** One way to reach people. It sends once and reports; it never retries, stores, or reads the environment. */
+export type Channel = {
+  name: string
+  /** How template values are escaped in the body; subjects are always plain text. */
+  bodyFormat: 'html' | 'text'
+  /** Belongs to the inbox: its notifications are listed there and take a `seq` when they are shown. */
+  isInbox: boolean
+  /** An event's own title and body are the text, and a template is only needed where the event has none. */
+  prefersOwnText: boolean
+  /** Sending twice is the same as sending once (the receiver folds repetitions), so a crash needs no caution. */
+  isIdempotent: boolean
+  /** What happens when nobody can know whether the other side accepted: send once more, or wait for a person. */
+  onUncertain: 'resend' | 'hold'
+  /** Seconds before the second, third, … attempt; after the last one the delivery is dead. */
+  retrySeconds: readonly number[]
+  /** Where this user is reached, or null: nowhere. */
+  address(user: User): Address | null
+  /** Sends once. Throws `DeliveryError`; any other error counts as `retry`, or `uncertain` where not idempotent. */
+  send(address: Address, message: Message, signal: AbortSignal): Promise<Receipt>
+  /** Rejects when the channel's provider cannot be reached now; shown by `doctor`. */
+  check?(): Promise<void>
+  close?(): Promise<void>
+}
+
+/** Where mail goes when no SMTP server is set. */
+export type MailOutbox = {
+  keep(mail: {
+    messageId: string
+    from: string
+    to: string
+    subject: string
+    text: string
+    html: string | null
+    companyId: string
+  }): Promise<void>
+}
+
+/** What `app.ts` hands to every channel; each takes what it needs. */
+export type ChannelPorts = { bus: Bus; mailOutbox: MailOutbox }
+
+/**
+ * A channel as it is written: one file, listed in `all.ts`. `settings` are environment variables; they feed parsing,
+ * `eventcenter config`, the documentation and validation.
+ */
+export type ChannelDefinition<Settings extends Record<string, Setting> = Record<string, Setting>> = {
+  name: string
+  settings: Settings
+  open(settings: SettingValues<Settings>, ports: ChannelPorts): Channel
+}
+
+export type SettingValues<Settings extends Record<string, Setting>> = {
+  [Name in keyof Settings]: ReturnType<Settings[Name]['parse']>
+}
+
+/** Keeps the types of a definition's settings together; it is the definition, unchanged. */
+export const defineChannel = <const Settings extends Record<string, Setting>>(
+  definition: ChannelDefinition<Settings>,
+): ChannelDefinition<Settings> => definition

@@ -1,0 +1,56 @@
+export type FieldError = { field: string; message: string }
+
+/** What went wrong, in the words of the caller; `http/problem.ts` alone turns a code into a status. */
+export type AppErrorCode =
+  | 'invalid' // the request itself is wrong; `fields` says where
+  | 'unauthorized'
+  | 'forbidden'
+  | 'not-found'
+  | 'conflict' // it exists already, or is being worked on at this moment
+  | 'mismatch' // an idempotency key came again with another body
+  | 'too-large'
+  | 'too-many'
+  | 'unavailable' // a dependency is away or the queue in front of it is full: try again
+
+type Details = { cause?: unknown; fields?: FieldError[]; retryAfterSeconds?: number }
+
+/** An error that the caller can act on. Its message is shown to the caller, so it never holds a secret. */
+export class AppError extends Error {
+  readonly code: AppErrorCode
+  readonly fields: FieldError[]
+  readonly retryAfterSeconds: number | undefined
+
+  constructor(code: AppErrorCode, message: string, details: Details = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    this.name = 'AppError'
+    this.code = code
+    this.fields = details.fields ?? []
+    this.retryAfterSeconds = details.retryAfterSeconds
+  }
+}
+
+/** `invalid` for exactly one field. */
+export const invalidField = (field: string, message: string): AppError =>
+  new AppError('invalid', `${field}: ${message}`, { fields: [{ field, message }] })
+
+/**
+ * What a failed send means for its delivery:
+ * - `retry`: the other side may accept it later;
+ * - `reject`: it never will, and the address is not to blame;
+ * - `forget-address`: the address is gone;
+ * - `uncertain`: the other side may have accepted it, and we cannot know.
+ */
+export type Verdict = 'retry' | 'reject' | 'forget-address' | 'uncertain'
+
+/** A channel's verdict on one send. The message is kept in the attempts log: no secrets, no addresses. */
+export class DeliveryError extends Error {
+  readonly verdict: Verdict
+  readonly retryAfterSeconds: number | undefined
+
+  constructor(verdict: Verdict, message: string, details: { cause?: unknown; retryAfterSeconds?: number } = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    this.name = 'DeliveryError'
+    this.verdict = verdict
+    this.retryAfterSeconds = details.retryAfterSeconds
+  }
+}

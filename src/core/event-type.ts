@@ -1,0 +1,32 @@
+import type { Lane, Level, Priority } from './event.ts'
+import type { JsonObject } from './json.ts'
+
+/**
+ * Who must know. A path names a member of the event (`user_id`, `data.user_id`, `data.user_ids`) that holds one user id
+ * or a list of them.
+ */
+export type RecipientsRule = { path: string; include_initiator?: boolean }
+
+/** What a registered event type says, as the API and `catalog/` write it. */
+export type EventTypeDefinition = {
+  type: string
+  description?: string
+  /** JSON Schema (draft 2020-12 or 07) of `data` (`payload` in the domain form). */
+  schema?: JsonObject
+  recipients: RecipientsRule
+  /** Default channels. One that is not installed is left out, and the trace says so. */
+  channels: string[]
+  /** `template_code` of its templates; the type's own name unless said otherwise. */
+  template_code?: string
+  level?: Level
+  lane?: Lane
+  priority?: Priority
+  category?: string
+  /** Liquid-free path whose value makes later events replace the earlier notification, e.g. `data.job_id`. */
+  collapse_path?: string
+  /** Deliveries not sent within this time expire. */
+  time_to_live_seconds?: number
+}
+
+/** A stored, immutable version of a definition. */
+export type EventType = EventTypeDefinition & { id: string; company_id: string; version: number }

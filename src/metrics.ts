@@ -1,0 +1,36 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from '@prometheus-io/client'
+
+export type Metrics = ReturnType<typeof metrics>
+
+/** All metrics of the process, in their own registry, so that tests can run several servers side by side. */
+export function metrics() {
+  const registry = new Registry()
+  const registers = [registry]
+  collectDefaultMetrics({ register: registry })
+
+  return {
+    registry,
+    accepted: new Counter({ name: 'eventcenter_events_accepted_total', help: 'Events stored.', registers }),
+    deliveries: new Counter({
+      name: 'eventcenter_deliveries_total',
+      help: 'Finished attempts by channel and outcome.',
+      labelNames: ['channel', 'outcome'],
+      registers,
+    }),
+    sendSeconds: new Histogram({
+      name: 'eventcenter_send_seconds',
+      help: 'Time of one send, by channel.',
+      labelNames: ['channel'],
+      buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 30],
+      registers,
+    }),
+    connections: new Gauge({ name: 'eventcenter_ws_connections', help: 'Open WebSocket sessions.', registers }),
+    activeUsers: new Gauge({ name: 'eventcenter_ws_users', help: 'Users with an open session.', registers }),
+    framesPublished: new Counter({
+      name: 'eventcenter_frames_published_total',
+      help: 'Frames given to the bus.',
+      registers,
+    }),
+    framesSent: new Counter({ name: 'eventcenter_frames_sent_total', help: 'Frames written to sockets.', registers }),
+  }
+}

@@ -1,0 +1,76 @@
+import type { Event, Lane } from '../core/event.ts'
+import type { JsonObject } from '../core/json.ts'
+import type { Verdict } from '../core/errors.ts'
+
+/** A delivery that a worker holds under a lease, with what it needs to be sent. */
+export type ClaimedDelivery = {
+  id: string
+  company_id: string
+  user_id: string
+  channel: string
+  notification_id: string
+  /** Finished attempts before this one. */
+  attempt: number
+  /** Leases that ended with this delivery's outcome unknown. */
+  crashes: number
+  /** Its time was over when it was claimed. */
+  is_expired: boolean
+  vars: JsonObject | null
+  event: Event
+  event_row_id: string
+  /** Version of the event type that planned it. */
+  event_type_id: string
+}
+
+export type Claim = { leaseId: string; lane: Lane; deliveries: ClaimedDelivery[] }
+
+/** What became of one claimed delivery. */
+export type Result = { id: string; templateId?: string } & (
+  | { state: 'sent'; providerId?: string }
+  | { state: 'expired' | 'cancelled' }
+  | { state: 'skipped'; reason: string }
+  /** Used up or refused: a dead letter. */
+  | { state: 'failed'; verdict: Verdict; reason: string }
+  /** Nobody can know; a person decides. */
+  | { state: 'uncertain'; reason: string }
+  | { state: 'retry'; verdict: Verdict; reason: string; afterSeconds: number }
+)
+
+/** What a sweep of ended leases did. */
+export type Recovery = {
+  /** Given back untouched: their sending had not begun. */
+  returned: number
+  /** Their worker died while sending: [delivery id, channel, crashes]; the caller settles each with `settle`. */
+  uncertain: { id: string; channel: string; attempt: number; crashes: number }[]
+}
+
+/**
+ * Hands out due deliveries and records what became of them. Every adapter passes `queue.contract.ts`. Time is the
+ * database's time. All methods may be called from any number of processes.
+ */
+export type Queue = {
+  /** Up to `limit` due deliveries of one lane, most urgent first, under one lease; null when nothing is due. */
+  claim(lane: Lane, limit: number): Promise<Claim | null>
+  /**
+   * Notes that these claimed deliveries are about to be sent, before any network I/O. Returns those that may be: the
+   * others were cancelled meanwhile. Empty when the lease is over.
+   */
+  start(leaseId: string, ids: string[]): Promise<string[]>
+  /** Records results. Returns the ids that were recorded; none when the lease is over. */
+  finish(leaseId: string, results: Result[]): Promise<string[]>
+  /** Ends the lease. What is neither finished nor started goes back at once. */
+  release(leaseId: string): Promise<void>
+  /** Prolongs the lease; false when it is over already. */
+  renew(leaseId: string): Promise<boolean>
+  /** Returns to the queue what dead workers held, and lists what they may have sent. */
+  recover(): Promise<Recovery>
+  /** Settles one uncertain delivery of a dead worker: sends it again after a while, or holds it for a person. */
+  settle(id: string, decision: { resendAfterSeconds: number } | 'hold' | { fail: string }, reason: string): Promise<void>
+  /** Calls back when work may be due in `lane` sooner than a poll would find it. */
+  onWake(callback: () => void): () => void
+  /** Tells this and other processes that work was added. Call after the commit. */
+  wake(): void
+  /** Rejects when the queue cannot be used now. */
+  check(): Promise<void>
+  close(): Promise<void>
+}
