@@ -4,13 +4,17 @@ import type { Setting } from '../core/setting.ts'
 import type { Address, User } from '../directory/directory.ts'
 import type { Notification } from '../core/notification.ts'
 
-/** A rendered text: of the channel's template, or the event's own title and body. */
-export type RenderedText = { subject: string; body: string }
+/**
+ * A rendered text: of the channel's template, or the event's own title and body. `format` is `html` only for a template
+ * of a channel whose `bodyFormat` is html; an event's own text is always `text`, whatever it looks like.
+ */
+export type RenderedText = { subject: string; body: string; format: 'html' | 'text' }
 
 /** Everything a channel may use to build and send one message. */
 export type Message = {
   /** Public uuid of the delivery (`job_id`): the same on every attempt, so that the other side can tell a repetition. */
   jobId: string
+  companyId: string
   event: Event
   /** The inbox row as the user sees it now. */
   notification: Notification
