@@ -1,0 +1,123 @@
+import pg from 'pg'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Db, Queryable } from './db.ts'
+import { CONNECT_TIMEOUT_MS, connectionConfig, type ConnectionOptions } from './connection-config.ts'
+import { isConflict, toAppError } from './database-errors.ts'
+import { listen } from './listen.ts'
+
+export type PoolOptions = ConnectionOptions & {
+  maxConnections?: number
+  /** Hears of connections that broke while nobody used them. */
+  onError?: (error: Error) => void
+}
+
+const MAX_ATTEMPTS = 5
+/** PostgreSQL ends a statement at its timeout; a connection that is silent for longer than that is dead. */
+const SILENCE_MS = 5000
+
+/**
+ * A pool of connections to PostgreSQL. Rejects with `unavailable` while the database is away or overloaded, waits at
+ * most 3 s for a free connection, and repeats work that met a conflicting transaction.
+ */
+export function connect(target: string | pg.PoolConfig, options: PoolOptions = {}): Db {
+  const { statementTimeoutMs = 10_000, onError = () => {} } = options
+  const lost = new WeakSet<pg.ClientBase>()
+  const pool = new pg.Pool({
+    ...connectionConfig(target, { ...options, statementTimeoutMs }),
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    max: options.maxConnections ?? 10,
+    idleTimeoutMillis: 60_000,
+  })
+  // `pg` emits this before it rejects what was running, and crashes the process when nobody listens.
+  pool.on('connect', (client) => void client.on('error', () => lost.add(client)))
+  pool.on('error', onError)
+  const silenceMs = statementTimeoutMs === 0 ? undefined : statementTimeoutMs + SILENCE_MS
+
+  const db: Db = {
+    query: <Row>(sql: string, params?: readonly unknown[]) =>
+      withRetries(() => withClient(async (client) => (await run(client, sql, params)).rows as Row[])),
+
+    transaction: (work) => withRetries(() => withClient((client) => transact(client, work))),
+
+    listen: (channel, onNotify, onConnect) => listen(target, { channel, onNotify, onConnect, onError }),
+
+    async close() {
+      if (!pool.ending) await pool.end()
+    },
+  }
+  return db
+
+  async function withClient<Result>(work: (client: pg.PoolClient) => Promise<Result>): Promise<Result> {
+    const client = await pool.connect().catch((error: unknown) => {
+      throw toAppError(error, true)
+    })
+    try {
+      return await work(client)
+    } finally {
+      client.release(lost.has(client))
+    }
+  }
+
+  async function run(client: pg.PoolClient, sql: string, params?: readonly unknown[]): Promise<pg.QueryResult> {
+    const watchdog = silenceMs === undefined ? undefined : setTimeout(() => abandon(client), silenceMs)
+    try {
+      // `pg` only reads the array.
+      return await client.query(sql, params as unknown[] | undefined)
+    } catch (error) {
+      if (isFatal(error)) lost.add(client)
+      throw toAppError(error, lost.has(client))
+    } finally {
+      clearTimeout(watchdog)
+    }
+  }
+
+  async function transact<Result>(client: pg.PoolClient, work: (tx: Queryable) => Promise<Result>): Promise<Result> {
+    let isOver = false
+    let failure: unknown
+    const tx: Queryable = {
+      async query<Row>(sql: string, params?: readonly unknown[]) {
+        if (isOver) throw new Error('The transaction is over') // its connection may serve another one by now
+        try {
+          return (await run(client, sql, params)).rows as Row[]
+        } catch (error) {
+          failure = error
+          throw error
+        }
+      },
+    }
+    try {
+      await run(client, 'begin')
+      const result = await work(tx)
+      isOver = true
+      const { command } = await run(client, 'commit')
+      // When a statement failed and `work` caught that, PostgreSQL answers the commit with a rollback and no error.
+      if (command !== 'COMMIT') throw failure
+      return result
+    } catch (error) {
+      isOver = true
+      if (!lost.has(client)) await run(client, 'rollback').catch(() => lost.add(client))
+      throw error
+    }
+  }
+
+  function abandon(client: pg.PoolClient): void {
+    lost.add(client)
+    // With a statement running, this destroys the socket. The types of a pooled client hide it.
+    ;(client as unknown as pg.Client).end().catch(onError)
+  }
+}
+
+/** Again, a little later and not in step with the other one, while the work meets conflicting transactions. */
+async function withRetries<Result>(work: () => Promise<Result>): Promise<Result> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work()
+    } catch (error) {
+      if (attempt === MAX_ATTEMPTS || !isConflict(error)) throw error
+      await sleep(Math.random() * 10 * 2 ** attempt)
+    }
+  }
+}
+
+const isFatal = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && (error.severity === 'FATAL' || error.severity === 'PANIC')
