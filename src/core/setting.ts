@@ -6,5 +6,7 @@ export type Setting<Value = unknown> = {
   describe: string
   /** Never printed, and read from NAME_FILE by preference. */
   secret?: boolean
+  /** The text that is parsed where the variable is not set; shown in the documentation. */
+  default?: string
   parse: (text: string | undefined) => Value
 }
