@@ -188,7 +188,7 @@ create table delivery (
   priority smallint not null,
   state smallint not null default 0,
   attempt smallint not null default 0, -- finished attempts
-  crashes smallint not null default 0, -- leases that ended with an intent open
+  crashes smallint not null default 0, -- attempts whose outcome nobody could know
   run_at timestamptz not null,
   expires_at timestamptz,
   finished_at timestamptz,

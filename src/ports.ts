@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { Bus } from './bus/bus.ts'
 import type { Channel } from './channels/channel.ts'
+import type { EventTypes } from './core/event-type.ts'
 import type { Db } from './db/db.ts'
 import type { Directory } from './directory/directory.ts'
 import type { Metrics } from './metrics.ts'
@@ -14,6 +15,7 @@ export type Ports = {
   bus: Bus
   directory: Directory
   channels: ReadonlyMap<string, Channel>
+  eventTypes: EventTypes
   renderer: Renderer
   /** A new row id, see `core/id.ts`. */
   nextId: () => string

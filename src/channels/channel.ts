@@ -18,6 +18,8 @@ export type Message = {
   event: Event
   /** The inbox row as the user sees it now. */
   notification: Notification
+  /** The event replaced an earlier one in the same inbox row. */
+  isUpdate: boolean
   locale: string
   text: RenderedText
 }

@@ -12,7 +12,7 @@ export type AppErrorCode =
   | 'too-many'
   | 'unavailable' // a dependency is away or the queue in front of it is full: try again
 
-type Details = { cause?: unknown; fields?: FieldError[]; retryAfterSeconds?: number }
+type Details = { cause?: unknown; fields?: FieldError[]; retryAfterSeconds?: number | undefined }
 
 /** An error that the caller can act on. Its message is shown to the caller, so it never holds a secret. */
 export class AppError extends Error {

@@ -16,6 +16,8 @@ export type EventTypeDefinition = {
   recipients: RecipientsRule
   /** Default channels. One that is not installed is left out, and the trace says so. */
   channels: string[]
+  /** Channels that an event may ask for; absent: all. An event that asks for another is refused. */
+  allowed_channels?: string[]
   /** `template_code` of its templates; the type's own name unless said otherwise. */
   template_code?: string
   level?: Level
@@ -24,9 +26,19 @@ export type EventTypeDefinition = {
   category?: string
   /** Liquid-free path whose value makes later events replace the earlier notification, e.g. `data.job_id`. */
   collapse_path?: string
+  /** Shown in the inbox without counting as unread, e.g. progress. */
+  is_silent?: boolean
   /** Deliveries not sent within this time expire. */
   time_to_live_seconds?: number
 }
 
 /** A stored, immutable version of a definition. */
 export type EventType = EventTypeDefinition & { id: string; company_id: string; version: number }
+
+/** The registered types. Kept in memory; a type unknown here is looked up once more before it is called unknown. */
+export type EventTypes = {
+  /** The company's own definition, else the platform's; null when there is none. */
+  find(companyId: string, type: string): Promise<EventType | null>
+  /** One stored version, also when it is no longer current. */
+  version(id: string): Promise<EventType | null>
+}

@@ -11,7 +11,7 @@ export type ClaimedDelivery = {
   notification_id: string
   /** Finished attempts before this one. */
   attempt: number
-  /** Leases that ended with this delivery's outcome unknown. */
+  /** Attempts whose outcome nobody could know: the worker died, or the other side fell silent at the end. */
   crashes: number
   /** Its time was over when it was claimed. */
   is_expired: boolean
@@ -36,12 +36,19 @@ export type Result = { id: string; templateId?: string } & (
   | { state: 'retry'; verdict: Verdict; reason: string; afterSeconds: number }
 )
 
-/** What a sweep of ended leases did. */
+/** What becomes of deliveries whose worker died while sending them, by channel. */
+export type UncertainPolicies = Record<string, { onUncertain: 'resend' | 'hold' }>
+
+/** What a sweep of ended leases did, in deliveries. */
 export type Recovery = {
   /** Given back untouched: their sending had not begun. */
   returned: number
-  /** Their worker died while sending: [delivery id, channel, crashes]; the caller settles each with `settle`. */
-  uncertain: { id: string; channel: string; attempt: number; crashes: number }[]
+  /** May have been sent, and will be sent once more. */
+  resent: number
+  /** May have been sent, and wait for a person. */
+  held: number
+  /** Ended too many workers to be tried again. */
+  failed: number
 }
 
 /**
@@ -62,11 +69,9 @@ export type Queue = {
   release(leaseId: string): Promise<void>
   /** Prolongs the lease; false when it is over already. */
   renew(leaseId: string): Promise<boolean>
-  /** Returns to the queue what dead workers held, and lists what they may have sent. */
-  recover(): Promise<Recovery>
-  /** Settles one uncertain delivery of a dead worker: sends it again after a while, or holds it for a person. */
-  settle(id: string, decision: { resendAfterSeconds: number } | 'hold' | { fail: string }, reason: string): Promise<void>
-  /** Calls back when work may be due in `lane` sooner than a poll would find it. */
+  /** Takes over what dead workers held: returns it to the queue, or treats it by its channel's policy. */
+  recover(policies: UncertainPolicies): Promise<Recovery>
+  /** Calls back when work may be due sooner than a poll would find it. Returns the function that stops it. */
   onWake(callback: () => void): () => void
   /** Tells this and other processes that work was added. Call after the commit. */
   wake(): void

@@ -1,0 +1,163 @@
+import { AppError, invalidField } from './errors.ts'
+import type { Cta, Event, Level } from './event.ts'
+import { LANES, PRIORITIES } from './event.ts'
+import type { EventType } from './event-type.ts'
+import type { Json, JsonObject } from './json.ts'
+
+/** Planned in the accepting transaction, so that the answer can count the jobs. */
+export const MAX_NAMED_RECIPIENTS = 1000
+
+/** What planning needs to know of an installed channel. */
+export type PlannableChannel = { name: string; isInbox: boolean }
+
+export type PlannedNotification = {
+  user_id: string
+  type: string
+  level: Level
+  in_app: boolean
+  /** Its text is known and its time has come: it takes its place in the inbox or history as it is accepted. */
+  is_shown: boolean
+  /** Does not count as unread. */
+  is_read: boolean
+  title: string | null
+  body: string | null
+  cta: Cta | null
+  data: JsonObject
+  collapse_key: string | null
+}
+
+export type PlannedDelivery = { user_id: string; channel: string; send_after: string | null; expires_at: string | null }
+
+/** Somebody, or one channel, was left out. `user_id` null: it concerns every recipient. */
+export type PlannedTrace = { user_id: string | null; channel: string | null; reason: string }
+
+export type Plan = {
+  lane: number
+  priority: number
+  notifications: PlannedNotification[]
+  deliveries: PlannedDelivery[]
+  traces: PlannedTrace[]
+}
+
+/**
+ * Decides who is told and over which channels. Pure: the same event, type, channels and time give the same plan.
+ * Throws `AppError('invalid')` naming the field when the event asks for what cannot be.
+ */
+export function plan(event: Event, type: EventType, installed: readonly PlannableChannel[], now: Date): Plan {
+  const traces: PlannedTrace[] = []
+  const channels = chooseChannels(event, type, installed, traces)
+  const userIds = chooseRecipients(event, type, traces)
+  const inApp = channels.some((channel) => channel.isInbox)
+  const isDeferred = event.send_after !== undefined && new Date(event.send_after) > now
+  // An event without its own words is shown once its template is rendered for the person who reads it.
+  const isShown = !isDeferred && (!inApp || event.title !== undefined)
+  const collapseKey = collapseKeyOf(event, type)
+
+  return {
+    lane: LANES[type.lane ?? 'p2p'],
+    priority: PRIORITIES[type.priority ?? (event.level === 'critical' ? 'high' : 'normal')],
+    notifications: userIds.map((userId) => ({
+      user_id: userId,
+      type: event.type,
+      level: event.level ?? type.level ?? 'info',
+      in_app: inApp,
+      is_shown: isShown,
+      is_read: type.is_silent === true,
+      title: event.title ?? null,
+      body: event.body ?? null,
+      cta: event.cta ?? null,
+      data: event.data,
+      // What waits for its time has nothing to replace yet, and must not hide what is shown.
+      collapse_key: inApp && isShown ? collapseKey : null,
+    })),
+    deliveries: userIds.flatMap((userId) =>
+      channels.map((channel) => ({
+        user_id: userId,
+        channel: channel.name,
+        send_after: event.send_after ?? null,
+        expires_at: expiryOf(event, type, now),
+      })),
+    ),
+    traces,
+  }
+}
+
+function chooseChannels(
+  event: Event,
+  type: EventType,
+  installed: readonly PlannableChannel[],
+  traces: PlannedTrace[],
+): PlannableChannel[] {
+  const byName = new Map(installed.map((channel) => [channel.name, channel]))
+  const names = [...new Set(event.channels ?? type.channels)]
+
+  return names.flatMap((name) => {
+    const channel = byName.get(name)
+    if (event.channels) {
+      const field = `channels[${event.channels.indexOf(name)}]`
+      if (!channel) throw invalidField(field, `unknown channel "${name}"; known: ${[...byName.keys()].join(', ')}`)
+      if (type.allowed_channels && !type.allowed_channels.includes(name)) {
+        throw invalidField(field, `"${type.type}" is never sent over "${name}"; allowed: ${type.allowed_channels.join(', ')}`)
+      }
+    }
+    if (channel) return [channel]
+    traces.push({ user_id: null, channel: name, reason: 'channel_not_installed' })
+    return []
+  })
+}
+
+function chooseRecipients(event: Event, type: EventType, traces: PlannedTrace[]): string[] {
+  const { path, include_initiator: includeInitiator } = type.recipients
+  const field = event.user_id === undefined ? path : 'user_id'
+  const named = event.user_id ?? valueAt(event, path)
+  if (named === undefined || named === null) throw invalidField(field, 'required: it says who is told')
+
+  const userIds = new Set<string>()
+  for (const [index, value] of (Array.isArray(named) ? named : [named]).entries()) {
+    if (!isUserId(value)) {
+      throw invalidField(Array.isArray(named) ? `${field}[${index}]` : field, 'expected a user id: text of 1 to 200 characters, or a number')
+    }
+    userIds.add(String(value))
+  }
+  if (userIds.size > MAX_NAMED_RECIPIENTS) {
+    throw invalidField(field, `at most ${MAX_NAMED_RECIPIENTS} recipients in one event, got ${userIds.size}`)
+  }
+
+  const initiator = event.initiated_by?.user_id
+  // The universal form names its recipient on purpose; a rule must not tell people what they did themselves.
+  if (initiator !== undefined && event.user_id === undefined && !includeInitiator && userIds.delete(initiator)) {
+    traces.push({ user_id: initiator, channel: null, reason: 'initiator' })
+  }
+  return [...userIds]
+}
+
+const isUserId = (value: Json): value is string | number =>
+  (typeof value === 'string' && value.length > 0 && value.length <= 200) || (typeof value === 'number' && Number.isSafeInteger(value))
+
+function collapseKeyOf(event: Event, type: EventType): string | null {
+  if (event.collapse_key !== undefined) return event.collapse_key
+  const value = type.collapse_path === undefined ? undefined : valueAt(event, type.collapse_path)
+  if (typeof value !== 'string' && typeof value !== 'number') return null
+  return `${event.type}:${value}`.slice(0, 255)
+}
+
+function expiryOf(event: Event, type: EventType, now: Date): string | null {
+  if (type.time_to_live_seconds === undefined) return event.expires_at ?? null
+  const start = event.send_after === undefined ? now : new Date(Math.max(now.getTime(), Date.parse(event.send_after)))
+  const end = new Date(start.getTime() + type.time_to_live_seconds * 1000).toISOString()
+  return event.expires_at !== undefined && Date.parse(event.expires_at) < Date.parse(end) ? event.expires_at : end
+}
+
+/** The value at a dotted path of the event, own members only. */
+function valueAt(event: Event, path: string): Json | undefined {
+  let value = event as unknown as Json | undefined
+  for (const name of path.split('.')) {
+    if (value === null || typeof value !== 'object' || Array.isArray(value) || !Object.hasOwn(value, name)) return undefined
+    value = value[name]
+  }
+  return value
+}
+
+/** An unknown type, in the words of the caller; `field` is `type` or `event_type`, by the form. */
+export const unknownType = (field: string, type: string): AppError =>
+  invalidField(field, `unknown event type "${type}"; register it with POST /api/v1/event-types`)

@@ -1,0 +1,241 @@
+import { hash } from 'node:crypto'
+import { AppError, invalidField } from '../core/errors.ts'
+import type { Event } from '../core/event.ts'
+import type { EventType } from '../core/event-type.ts'
+import { uuidOf } from '../core/id.ts'
+import type { Json, JsonObject } from '../core/json.ts'
+import { canonicalJson } from '../core/json.ts'
+import { payloadFaults } from '../core/payload-schema.ts'
+import { plan, unknownType } from '../core/plan.ts'
+import type { Queryable } from '../db/db.ts'
+import type { Ports } from '../ports.ts'
+import type { EventRows } from '../store/accept-events.ts'
+import { acceptEvents } from '../store/accept-events.ts'
+import type { KeyRecord } from '../store/idempotency.ts'
+import { findKeys, idempotencyKey, keepBatchKey } from '../store/idempotency.ts'
+
+/** An event as it came in: its normal form, and the body it was read from, for the fingerprint. */
+export type Incoming = {
+  event: Event
+  body: Json
+  /** What the form calls `type` and `data`, for messages about them. */
+  names: { type: string; data: string }
+}
+
+export type Accepted = { event_id: string; jobs_count: number; isReplay: boolean }
+
+export type AcceptPorts = Pick<Ports, 'db' | 'queue' | 'eventTypes' | 'channels' | 'nextId' | 'metrics'>
+
+/**
+ * Stores one event with everything planned for it, or gives the first answer again when `requestKey` or the event's own
+ * id came before with the same body. Resolves after the commit.
+ *
+ * Errors: `invalid` (unknown type, payload, channel, recipient), `mismatch` (key or id known with another body),
+ * `conflict` (the same key is being accepted by this process right now), `unavailable`.
+ */
+export async function accept(
+  ports: AcceptPorts,
+  companyId: string,
+  incoming: Incoming,
+  requestKey?: string,
+): Promise<Accepted> {
+  const rows = await rowsOf(ports, companyId, incoming)
+  if (requestKey !== undefined) rows.keys.push(idempotencyKey('request', companyId, requestKey))
+
+  return withKeys(rows.keys, async () => {
+    // One key: the statement is its own transaction. Two keys stand or fall together.
+    const isStored =
+      rows.keys.length < 2 ? (await acceptEvents(ports.db, [rows])).size > 0 : await storeAll(ports.db, [rows])
+    if (!isStored) return replay(rows, await findKeys(ports.db, rows.keys))
+
+    announce(ports, 1)
+    return { event_id: rows.event_id, jobs_count: rows.jobs_count, isReplay: false }
+  })
+}
+
+/**
+ * Stores a list of events as a whole or not at all, each replayed if its own id came before. A `requestKey` covers the
+ * list: its first answer is given again. Faults name the item, e.g. `events[3].title`.
+ */
+export async function acceptBatch(
+  ports: AcceptPorts,
+  companyId: string,
+  items: readonly Incoming[],
+  requestKey?: string,
+): Promise<{ events: Accepted[]; isReplay: boolean }> {
+  const rows: EventRows[] = []
+  for (const [index, item] of items.entries()) rows.push(await inItem(index, rowsOf(ports, companyId, item)))
+  refuseRepeatedIds(rows)
+  const batch =
+    requestKey === undefined
+      ? null
+      : {
+          key: idempotencyKey('batch', companyId, requestKey),
+          bodyHash: fingerprint(items.map((item) => item.body)),
+        }
+  const keys = [...rows.flatMap((row) => row.keys), ...(batch ? [batch.key] : [])]
+
+  return withKeys(keys, async () => {
+    const result = await ports.db.transaction(async (tx) => {
+      const known = batch && (await findKeys(tx, [batch.key]))[0]
+      if (known) return replayBatch(known, batch.bodyHash)
+
+      const events = await storeOrReplay(tx, rows)
+      if (batch) {
+        const answer = { events: events.map(({ event_id, jobs_count }) => ({ event_id, jobs_count })) }
+        const isNew = await keepBatchKey(tx, { ...batch, rowId: rows[0]?.id ?? ports.nextId(), answer })
+        if (!isNew) throw inProgress()
+      }
+      return { events, isReplay: false }
+    })
+    const stored = result.isReplay ? 0 : result.events.filter((event) => !event.isReplay).length
+    if (stored > 0) announce(ports, stored)
+    return result
+  })
+}
+
+async function rowsOf(ports: AcceptPorts, companyId: string, { event, body, names }: Incoming): Promise<EventRows> {
+  const type = await ports.eventTypes.find(companyId, event.type)
+  if (!type) throw unknownType(names.type, event.type)
+  checkPayload(type, event, names.data)
+
+  const planned = plan(event, type, [...ports.channels.values()], new Date())
+  const id = ports.nextId()
+  const eventId = event.id ?? uuidOf(id)
+  return {
+    id,
+    keys: event.id === undefined ? [] : [idempotencyKey('event', companyId, event.id)],
+    body_hash: fingerprint(body),
+    company_id: companyId,
+    event_id: eventId,
+    type: event.type,
+    event_type_id: type.id,
+    payload: { ...event, id: eventId } as unknown as JsonObject,
+    jobs_count: planned.deliveries.length,
+    lane: planned.lane,
+    priority: planned.priority,
+    cancellation_key: event.cancellation_key ?? null,
+    notifications: planned.notifications.map((notification) => ({ id: ports.nextId(), ...notification })),
+    deliveries: planned.deliveries.map((delivery) => ({ id: ports.nextId(), ...delivery })),
+    traces: planned.traces,
+  }
+}
+
+function checkPayload(type: EventType, event: Event, field: string): void {
+  if (!type.schema) return
+  const faults = payloadFaults(type.schema, event.data, field)
+  if (faults.length === 0) return
+  throw new AppError('invalid', faults.map((fault) => `${fault.field}: ${fault.message}`).join('; '), { fields: faults })
+}
+
+const fingerprint = (body: Json): string => hash('sha256', canonicalJson(body))
+
+/** True when all were stored; false, and nothing is stored, when any had a known key. */
+async function storeAll(db: Ports['db'], rows: readonly EventRows[]): Promise<boolean> {
+  const undo = new Error('a key is known')
+  return db
+    .transaction(async (tx) => {
+      if ((await acceptEvents(tx, rows)).size < rows.length) throw undo
+      return true
+    })
+    .catch((error: unknown) => {
+      if (error === undo) return false
+      throw error
+    })
+}
+
+async function storeOrReplay(tx: Queryable, rows: readonly EventRows[]): Promise<Accepted[]> {
+  const stored = new Set<string>()
+  for (const group of withoutSharedCollapseKeys(rows)) {
+    for (const id of await acceptEvents(tx, group)) stored.add(id)
+  }
+  const known = stored.size === rows.length ? [] : await findKeys(tx, rows.flatMap((row) => row.keys))
+  return rows.map((row, index) => {
+    if (stored.has(row.id)) return { event_id: row.event_id, jobs_count: row.jobs_count, isReplay: false }
+    try {
+      return replay(row, known.filter((record) => row.keys.includes(record.key)))
+    } catch (error) {
+      throw itemError(index, error)
+    }
+  })
+}
+
+/** Events that would touch the same inbox row must go one after another. */
+function withoutSharedCollapseKeys(rows: readonly EventRows[]): EventRows[][] {
+  const groups: { rows: EventRows[]; keys: Set<string> }[] = []
+  let first = 0
+  for (const row of rows) {
+    const keys = row.notifications
+      .filter((notification) => notification.collapse_key !== null)
+      .map((notification) => JSON.stringify([notification.user_id, notification.collapse_key]))
+    const last = groups.findLastIndex((group) => keys.some((key) => group.keys.has(key)))
+    first = last + 1
+    const group = groups[first] ?? (groups[first] = { rows: [], keys: new Set() })
+    group.rows.push(row)
+    for (const key of keys) group.keys.add(key)
+  }
+  return groups.map((group) => group.rows)
+}
+
+function replay(rows: EventRows, records: readonly KeyRecord[]): Accepted {
+  const record = records[0]
+  // The other request was rolled back, or its commit is not visible yet.
+  if (!record || records.some((other) => other.event_id === null)) throw inProgress()
+  if (records.some((other) => other.body_hash !== rows.body_hash)) throw mismatch()
+  return { event_id: record.event_id ?? rows.event_id, jobs_count: record.jobs_count ?? 0, isReplay: true }
+}
+
+function replayBatch(record: KeyRecord, bodyHash: string): { events: Accepted[]; isReplay: boolean } {
+  if (record.body_hash !== bodyHash || !record.answer) throw mismatch()
+  const events = record.answer.events as { event_id: string; jobs_count: number }[]
+  return { events: events.map((event) => ({ ...event, isReplay: true })), isReplay: true }
+}
+
+const mismatch = (): AppError =>
+  new AppError('mismatch', 'This idempotency key or event id came before with another body; use a new one')
+
+const inProgress = (): AppError =>
+  new AppError('conflict', 'The same event is being accepted at this moment; ask again', { retryAfterSeconds: 1 })
+
+const inFlight = new Set<string>()
+
+async function withKeys<Result>(keys: readonly string[], work: () => Promise<Result>): Promise<Result> {
+  if (keys.some((key) => inFlight.has(key))) throw inProgress()
+  for (const key of keys) inFlight.add(key)
+  try {
+    return await work()
+  } finally {
+    for (const key of keys) inFlight.delete(key)
+  }
+}
+
+function refuseRepeatedIds(rows: readonly EventRows[]): void {
+  const seen = new Set<string>()
+  for (const [index, row] of rows.entries()) {
+    if (seen.has(row.event_id)) throw invalidField(`events[${index}]`, `the id "${row.event_id}" is twice in this batch`)
+    seen.add(row.event_id)
+  }
+}
+
+async function inItem<Result>(index: number, work: Promise<Result>): Promise<Result> {
+  try {
+    return await work
+  } catch (error) {
+    throw itemError(index, error)
+  }
+}
+
+function itemError(index: number, error: unknown): unknown {
+  if (!(error instanceof AppError) || error.code === 'unavailable') return error
+  const fields = error.fields.map(({ field, message }) => ({ field: `events[${index}].${field}`, message }))
+  return new AppError(error.code, `events[${index}]: ${error.message}`, {
+    cause: error.cause,
+    fields,
+    retryAfterSeconds: error.retryAfterSeconds,
+  })
+}
+
+function announce(ports: AcceptPorts, count: number): void {
+  ports.metrics.accepted.inc(count)
+  ports.queue.wake()
+}

@@ -1,0 +1,177 @@
+import { LANES } from '../core/event.ts'
+import { STATES } from '../core/delivery.ts'
+
+/**
+ * $1 lane, $2 priority, $3 limit, $4 worker, $5 earliest run_at looked at, $6 lease id, $7 lease seconds.
+ * Deliveries that were cancelled between their commit and this claim fall out of the result and of the lease.
+ */
+export const CLAIM = `
+with due as (
+  select ctid from ready
+  where lane = $1 and priority = $2 and run_at <= now() and run_at >= $5::timestamptz
+  order by lane, priority, run_at, id
+  limit $3
+  for update skip locked
+),
+taken as (
+  delete from ready using due where ready.ctid = due.ctid returning ready.id, ready.run_at
+),
+claimed as (
+  select delivery.id, taken.run_at, delivery.company_id, delivery.user_id, delivery.channel, delivery.notification_id,
+    delivery.attempt, delivery.crashes, delivery.vars, delivery.event_id as event_row_id, event.event_type_id,
+    event.payload as event, coalesce(delivery.expires_at <= now(), false) as is_expired
+  from taken join delivery on delivery.id = taken.id join event on event.id = delivery.event_id
+  where delivery.state = ${STATES.ready}
+),
+leased as (
+  insert into lease (id, worker, lane, until, ids)
+  select $6, $4, $1, now() + make_interval(secs => $7), array_agg(id) from claimed having count(*) > 0
+)
+select * from claimed order by run_at, id`
+
+/**
+ * $1 lease id, $2 delivery ids, $3 intent id, $4 lease seconds. Prolonging the lease in the same statement is what
+ * closes the race with a takeover: one that read the lease as over finds the row changed, and lets go of it.
+ */
+export const START = `
+with held as (
+  update lease set until = now() + make_interval(secs => $4) where id = $1 and until > now() returning id
+),
+allowed as (
+  select delivery.id from held, delivery join event on event.id = delivery.event_id
+  where delivery.id = any($2::bigint[]) and delivery.state = ${STATES.ready} and event.cancelled_at is null
+),
+noted as (
+  insert into intent (id, lease_id, ids) select $3, $1, array_agg(id) from allowed having count(*) > 0
+)
+select id from allowed`
+
+/**
+ * $1 lease id, $2 results. A lease that is over but not taken over yet still counts: its results are facts.
+ * Recorded deliveries leave the lease, so that a later end of it says nothing about them.
+ */
+export const FINISH = `
+with result as (
+  select * from jsonb_to_recordset($2::text::jsonb) as r(
+    id bigint, state smallint, is_attempt boolean, template_id bigint, provider_id text, reason text, verdict text,
+    kind text, after_seconds double precision)
+),
+held as (
+  update lease set ids = array(select unnest(ids) except select id from result) where id = $1 returning id
+),
+updated as (
+  update delivery set
+    state = result.state,
+    attempt = attempt + case when result.is_attempt then 1 else 0 end,
+    crashes = crashes + case when result.verdict = 'uncertain' then 1 else 0 end,
+    finished_at = case when result.after_seconds is null then now() end,
+    run_at = case when result.after_seconds is null then run_at
+      else least(now() + make_interval(secs => result.after_seconds), expires_at) end,
+    template_id = coalesce(result.template_id, delivery.template_id),
+    provider_id = coalesce(result.provider_id, delivery.provider_id),
+    reason = result.reason
+  from result, held
+  where delivery.id = result.id and delivery.state = ${STATES.ready}
+  returning delivery.id, delivery.priority, delivery.run_at, delivery.attempt, delivery.state,
+    result.verdict, result.reason, result.kind
+),
+requeued as (
+  insert into ready (lane, priority, run_at, id)
+  select ${LANES.retry}, priority, run_at, id from updated where state = ${STATES.ready}
+),
+logged as (
+  insert into attempt_log (delivery_id, n, verdict, message)
+  select id, attempt, verdict, reason from updated where verdict is not null
+),
+buried as (
+  insert into dead (delivery_id, kind, reason) select id, kind, reason from updated where kind is not null
+  on conflict (delivery_id) do update set at = now(), kind = excluded.kind, reason = excluded.reason
+)
+select id from updated`
+
+/** $1 lease id. What was started but never finished stays with the lease, to be recovered as uncertain when it ends. */
+export const RELEASE = `
+with started as (
+  select unnest(ids) as id from intent where lease_id = $1
+),
+unstarted as (
+  select unnest(ids) as id from lease where id = $1 except select id from started
+),
+open as (
+  select id from started intersect select unnest(ids) from lease where id = $1
+),
+kept as (
+  update lease set ids = array(select id from open) where id = $1 and exists (select from open)
+),
+ended as (
+  delete from lease where id = $1 and not exists (select from open) returning id
+),
+cleared as (
+  delete from intent where lease_id in (select id from ended)
+)
+insert into ready (lane, priority, run_at, id)
+select case when attempt > 0 then ${LANES.retry} else lane end, priority, run_at, delivery.id
+from delivery join unstarted on delivery.id = unstarted.id
+where state = ${STATES.ready}
+on conflict do nothing`
+
+/** $1 lease id, $2 seconds. */
+export const RENEW = `
+update lease set until = now() + make_interval(secs => $2) where id = $1 and until > now() returning id`
+
+/** $1 channels that resend, $2 crashes that are too many, $3 seconds before a resend. */
+export const RECOVER = `
+with over as (
+  select id, ids from lease where until < now() order by id limit 100 for update skip locked
+),
+ended as (
+  delete from lease using over where lease.id = over.id
+),
+cleared as (
+  delete from intent using over where intent.lease_id = over.id returning intent.ids
+),
+started as materialized (
+  select distinct unnest(ids) as id from cleared
+),
+returned as (
+  insert into ready (lane, priority, run_at, id)
+  select case when attempt > 0 then ${LANES.retry} else lane end, priority, run_at, delivery.id
+  from delivery join (select unnest(ids) as id from over except select id from started) as idle using (id)
+  where state = ${STATES.ready}
+  on conflict do nothing
+  returning id
+),
+crashed as (
+  update delivery set
+    attempt = attempt + 1,
+    crashes = crashes + 1,
+    state = case
+      when crashes + 1 >= $2 then ${STATES.failed}
+      when channel = any($1::text[]) then ${STATES.ready}
+      else ${STATES.uncertain} end,
+    finished_at = case when crashes + 1 >= $2 or channel <> all($1::text[]) then now() end,
+    run_at = now() + make_interval(secs => $3),
+    reason = 'the worker died while sending'
+  from (select unnest(ids) as id from over intersect select id from started) as open
+  where delivery.id = open.id and state = ${STATES.ready}
+  returning delivery.id, priority, run_at, attempt, state
+),
+requeued as (
+  insert into ready (lane, priority, run_at, id)
+  select ${LANES.retry}, priority, run_at, id from crashed where state = ${STATES.ready}
+),
+logged as (
+  insert into attempt_log (delivery_id, n, verdict, message)
+  select id, attempt, 'uncertain', 'the worker died while sending' from crashed
+),
+buried as (
+  insert into dead (delivery_id, kind, reason)
+  select id, case state when ${STATES.failed} then 'failed' else 'uncertain' end, 'the worker died while sending'
+  from crashed where state <> ${STATES.ready}
+  on conflict (delivery_id) do update set at = now(), kind = excluded.kind, reason = excluded.reason
+)
+select (select count(*)::integer from returned) as returned,
+  count(*) filter (where state = ${STATES.ready})::integer as resent,
+  count(*) filter (where state = ${STATES.uncertain})::integer as held,
+  count(*) filter (where state = ${STATES.failed})::integer as failed
+from crashed`

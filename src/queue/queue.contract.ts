@@ -1,0 +1,276 @@
+import { afterAll, beforeAll, beforeEach, expect, suite, test } from 'vitest'
+import type { Lane } from '../core/event.ts'
+import type { Db } from '../db/db.ts'
+import type { Claim, Queue } from './queue.ts'
+
+/** What a contract run needs: an empty queue over a real database, and a way to put deliveries into it. */
+export type QueueFixture = {
+  db: Db
+  /** Another process's view of the same queue. Leases last `leaseSeconds`; a resend comes after `resendAfterSeconds`. */
+  open: (options: { leaseSeconds: number; resendAfterSeconds: number }) => Queue
+  /** Adds due deliveries (unless `inSeconds`), returns their ids in the order in which they were added. */
+  add: (
+    count: number,
+    options?: { lane?: Lane; priority?: number; inSeconds?: number; expiresInSeconds?: number; channel?: string },
+  ) => Promise<string[]>
+  /** Cancels the events of these deliveries, as a caller does while a worker holds them. */
+  cancel: (ids: string[]) => Promise<void>
+  clear: () => Promise<void>
+  close: () => Promise<void>
+}
+
+type Row = { state: number; attempt: number; crashes: number; reason: string | null; finished_at: string | null }
+
+const SENT = 2
+const FAILED = 4
+const UNCERTAIN = 9
+const HOLD = { email: { onUncertain: 'hold' } } as const
+const RESEND = { email: { onUncertain: 'resend' } } as const
+
+/** What every queue adapter must do. */
+export function queueContract(name: string, fresh: () => Promise<QueueFixture>): void {
+  suite(`${name}, as a queue`, () => {
+    let fixture: QueueFixture
+    let queue: Queue
+
+    beforeAll(async () => {
+      fixture = await fresh()
+    })
+    beforeEach(async () => {
+      await fixture.clear()
+      queue = fixture.open({ leaseSeconds: 30, resendAfterSeconds: 0 })
+    })
+    afterAll(() => fixture.close())
+
+    const row = async (id: string): Promise<Row> => {
+      const rows = await fixture.db.query<Row>(
+        'select state, attempt, crashes, reason, finished_at from delivery where id = $1',
+        [id],
+      )
+      return rows[0]!
+    }
+    const claimAll = async (from: Queue, lane: Lane = 'p2p'): Promise<string[]> => {
+      const ids: string[] = []
+      for (let claim = await from.claim(lane, 100); claim; claim = await from.claim(lane, 100)) {
+        ids.push(...idsOf(claim))
+      }
+      return ids
+    }
+    const endLeases = () => fixture.db.query(`update lease set until = now() - interval '1 second'`)
+
+    test('hands out what is due, once, oldest first', async () => {
+      const added = await fixture.add(5)
+
+      const first = await queue.claim('p2p', 3)
+      const second = await queue.claim('p2p', 3)
+
+      expect(idsOf(first)).toEqual(added.slice(0, 3))
+      expect(idsOf(second)).toEqual(added.slice(3))
+      expect(await queue.claim('p2p', 3)).toBeNull()
+    })
+
+    test('hands out urgent work before older work', async () => {
+      const [normal] = await fixture.add(1, { priority: 1 })
+      const [urgent] = await fixture.add(1, { priority: 0 })
+
+      expect(idsOf(await queue.claim('p2p', 10))).toEqual([urgent])
+      expect(idsOf(await queue.claim('p2p', 10))).toEqual([normal])
+    })
+
+    test('keeps lanes apart', async () => {
+      const [broadcast] = await fixture.add(1, { lane: 'broadcast' })
+
+      expect(await queue.claim('p2p', 10)).toBeNull()
+      expect(idsOf(await queue.claim('broadcast', 10))).toEqual([broadcast])
+    })
+
+    test('keeps back what is not due yet', async () => {
+      const [soon] = await fixture.add(1, { inSeconds: 0.4 })
+
+      expect(await queue.claim('p2p', 10)).toBeNull()
+      await expect.poll(async () => idsOf(await queue.claim('p2p', 10))).toEqual([soon])
+    })
+
+    test('says of a delivery that its time is over', async () => {
+      await fixture.add(1, { expiresInSeconds: -1 })
+
+      const claim = await queue.claim('p2p', 10)
+
+      expect(claim?.deliveries[0]?.is_expired).toBe(true)
+    })
+
+    test('never hands the same delivery to two of many workers', async () => {
+      const added = await fixture.add(500)
+      const workers = Array.from({ length: 8 }, () => fixture.open({ leaseSeconds: 30, resendAfterSeconds: 0 }))
+
+      const claimed = (await Promise.all(workers.map((worker) => claimAll(worker)))).flat()
+
+      expect(claimed.toSorted()).toEqual(added.toSorted())
+    })
+
+    test('records a result once and for good', async () => {
+      const [id] = await fixture.add(1)
+      const claim = (await queue.claim('p2p', 10))!
+      await queue.start(claim.leaseId, [id!])
+
+      const first = await queue.finish(claim.leaseId, [{ id: id!, state: 'sent', providerId: '<1@x>' }])
+      const second = await queue.finish(claim.leaseId, [{ id: id!, state: 'failed', verdict: 'reject', reason: 'late' }])
+      await queue.release(claim.leaseId)
+
+      expect([first, second]).toEqual([[id], []])
+      expect(await row(id!)).toMatchObject({ state: SENT, attempt: 1, finished_at: expect.any(String) })
+      expect(await fixture.db.query('select from lease union all select from intent')).toHaveLength(0)
+    })
+
+    test('hands a retried delivery out again on the retry lane, after its delay, and logs the attempt', async () => {
+      const [id] = await fixture.add(1)
+      const claim = (await queue.claim('p2p', 10))!
+
+      await queue.finish(claim.leaseId, [
+        { id: id!, state: 'retry', verdict: 'retry', reason: 'greylisted', afterSeconds: 0.3 },
+      ])
+      await queue.release(claim.leaseId)
+
+      expect(await queue.claim('retry', 10)).toBeNull()
+      await expect.poll(async () => idsOf(await queue.claim('retry', 10))).toEqual([id])
+      expect(await row(id!)).toMatchObject({ attempt: 1, reason: 'greylisted' })
+      expect(await fixture.db.query('select n, verdict, message from attempt_log where delivery_id = $1', [id])).toEqual([
+        { n: 1, verdict: 'retry', message: 'greylisted' },
+      ])
+    })
+
+    test('buries what failed for good, with the reason', async () => {
+      const [id] = await fixture.add(1)
+      const claim = (await queue.claim('p2p', 10))!
+
+      await queue.finish(claim.leaseId, [{ id: id!, state: 'failed', verdict: 'reject', reason: 'no such template' }])
+
+      expect(await row(id!)).toMatchObject({ state: FAILED })
+      expect(await fixture.db.query('select kind, reason from dead where delivery_id = $1', [id])).toEqual([
+        { kind: 'failed', reason: 'no such template' },
+      ])
+    })
+
+    test('gives back at once what a released lease had not begun', async () => {
+      const added = await fixture.add(2)
+      const claim = (await queue.claim('p2p', 10))!
+
+      await queue.release(claim.leaseId)
+
+      expect(await claimAll(queue)).toEqual(added)
+    })
+
+    test('gives back what a dead worker had not begun', async () => {
+      const added = await fixture.add(2)
+      await queue.claim('p2p', 10)
+      await endLeases()
+
+      const recovery = await queue.recover(HOLD)
+
+      expect(recovery).toEqual({ returned: 2, resent: 0, held: 0, failed: 0 })
+      expect(await claimAll(queue)).toEqual(added)
+    })
+
+    test('leaves the leases of living workers alone', async () => {
+      await fixture.add(2)
+      await queue.claim('p2p', 10)
+
+      expect(await queue.recover(HOLD)).toEqual({ returned: 0, resent: 0, held: 0, failed: 0 })
+      expect(await queue.claim('p2p', 10)).toBeNull()
+    })
+
+    test('holds what a dead worker may have sent, where the channel says hold', async () => {
+      const [id] = await fixture.add(1)
+      const claim = (await queue.claim('p2p', 10))!
+      await queue.start(claim.leaseId, [id!])
+      await endLeases()
+
+      expect(await queue.recover(HOLD)).toMatchObject({ returned: 0, held: 1 })
+      expect(await row(id!)).toMatchObject({ state: UNCERTAIN, attempt: 1, crashes: 1 })
+      expect(await claimAll(queue, 'retry')).toEqual([])
+    })
+
+    test('resends what a dead worker may have sent, where the channel says resend', async () => {
+      const [id] = await fixture.add(1)
+      const claim = (await queue.claim('p2p', 10))!
+      await queue.start(claim.leaseId, [id!])
+      await endLeases()
+
+      expect(await queue.recover(RESEND)).toMatchObject({ resent: 1 })
+      expect(await claimAll(queue, 'retry')).toEqual([id])
+    })
+
+    test('gives up a delivery that ended three workers', async () => {
+      const [id] = await fixture.add(1)
+      for (const lane of ['p2p', 'retry', 'retry'] as const) {
+        const claim = (await queue.claim(lane, 10))!
+        await queue.start(claim.leaseId, [id!])
+        await endLeases()
+        await queue.recover(RESEND)
+      }
+
+      expect(await row(id!)).toMatchObject({ state: FAILED, crashes: 3 })
+      expect(await claimAll(queue, 'retry')).toEqual([])
+    })
+
+    test('refuses the late result of a worker whose lease was taken over', async () => {
+      const [id] = await fixture.add(1)
+      const claim = (await queue.claim('p2p', 10))!
+      await endLeases()
+      await queue.recover(HOLD)
+
+      expect(await queue.start(claim.leaseId, [id!])).toEqual([])
+      expect(await queue.finish(claim.leaseId, [{ id: id!, state: 'sent' }])).toEqual([])
+      expect(await queue.renew(claim.leaseId)).toBe(false)
+      expect(await claimAll(queue)).toEqual([id])
+    })
+
+    test('says nothing new of a retried delivery when its old lease ends', async () => {
+      const [retried, lost] = await fixture.add(2)
+      const claim = (await queue.claim('p2p', 10))!
+      await queue.start(claim.leaseId, [retried!, lost!])
+      await queue.finish(claim.leaseId, [
+        { id: retried!, state: 'retry', verdict: 'retry', reason: 'busy', afterSeconds: 0 },
+      ])
+      await endLeases()
+
+      expect(await queue.recover(HOLD)).toMatchObject({ held: 1, returned: 0 })
+      expect(await claimAll(queue, 'retry')).toEqual([retried])
+    })
+
+    test('keeps what was begun but not finished until the lease ends, also when it is released', async () => {
+      const [begun, idle] = await fixture.add(2)
+      const claim = (await queue.claim('p2p', 10))!
+      await queue.start(claim.leaseId, [begun!])
+
+      await queue.release(claim.leaseId)
+
+      expect(await claimAll(queue)).toEqual([idle])
+      await fixture.db.query(`update lease set until = now() - interval '1 second' where id = $1`, [claim.leaseId])
+      expect(await queue.recover(HOLD)).toMatchObject({ held: 1 })
+    })
+
+    test('does not let a cancelled delivery start', async () => {
+      const [cancelled, other] = await fixture.add(2)
+      const claim = (await queue.claim('p2p', 10))!
+      await fixture.cancel([cancelled!])
+
+      expect(await queue.start(claim.leaseId, [cancelled!, other!])).toEqual([other])
+    })
+
+    test('wakes a waiting worker when work is added', async () => {
+      let wakes = 0
+      const stop = queue.onWake(() => {
+        wakes += 1
+      })
+
+      queue.wake()
+      stop()
+      queue.wake()
+
+      expect(wakes).toBe(1)
+    })
+  })
+}
+
+const idsOf = (claim: Claim | null): string[] => (claim?.deliveries ?? []).map((delivery) => delivery.id)

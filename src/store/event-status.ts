@@ -1,0 +1,70 @@
+import { statusOf, type Status } from '../core/delivery.ts'
+import { uuidOf } from '../core/id.ts'
+import type { Queryable } from '../db/db.ts'
+
+export type DeliveryStatus = {
+  job_id: string
+  notification_id: string
+  user_id: string
+  channel: string
+  status: Status
+  attempts_count: number
+  /** When it is tried next, while it waits. */
+  run_at: string | null
+  expires_at: string | null
+  finished_at: string | null
+  reason: string | null
+  provider_id: string | null
+  attempts: { n: number; at: string; verdict: string; message: string }[]
+}
+
+export type NotificationStatus = { id: string; user_id: string; is_shown: boolean; is_seen: boolean; is_read: boolean }
+
+/** The event's deliveries, oldest first, each with the attempts that did not end in SENT. */
+export async function deliveriesOf(db: Queryable, rowId: string): Promise<DeliveryStatus[]> {
+  const rows = await db.query<DeliveryRow>(
+    `select d.id, d.notification_id, d.user_id, d.channel, d.state, d.attempt, d.run_at, d.expires_at, d.finished_at,
+       d.reason, d.provider_id,
+       exists (select from lease where until > now() and d.id = any(lease.ids)) as leased,
+       (select coalesce(jsonb_agg(jsonb_build_object('n', n, 'at', at, 'verdict', verdict, 'message', message) order by n), '[]')
+        from attempt_log where delivery_id = d.id) as attempts
+     from delivery d where d.event_id = $1 order by d.id limit 10000`,
+    [rowId],
+  )
+  return rows.map(({ id, notification_id, state, attempt, leased, run_at, ...row }) => {
+    const status = statusOf({ state, attempt, leased })
+    const isWaiting = status === 'PENDING' || status === 'RETRYING'
+    return {
+      ...row,
+      job_id: uuidOf(id),
+      notification_id: uuidOf(notification_id),
+      status,
+      attempts_count: attempt,
+      run_at: isWaiting ? run_at : null,
+    }
+  })
+}
+
+/** Who sees the event in an inbox or history. A notification that a later event replaced is not among them. */
+export async function notificationsOf(db: Queryable, rowId: string): Promise<NotificationStatus[]> {
+  const rows = await db.query<NotificationStatus>(
+    `select id, user_id, shown_at is not null as is_shown, seen_at is not null as is_seen, read_at is not null as is_read
+     from notification where event_id = $1 order by id limit 10000`,
+    [rowId],
+  )
+  return rows.map((row) => ({ ...row, id: uuidOf(row.id) }))
+}
+
+/** Who, or which channel, was left out at planning, and why. */
+export const tracesOf = (
+  db: Queryable,
+  rowId: string,
+): Promise<{ user_id: string | null; channel: string | null; reason: string }[]> =>
+  db.query('select user_id, channel, reason from trace where event_id = $1 order by at, user_id limit 10000', [rowId])
+
+type DeliveryRow = Omit<DeliveryStatus, 'job_id' | 'status' | 'attempts_count'> & {
+  id: string
+  state: number
+  attempt: number
+  leased: boolean
+}
