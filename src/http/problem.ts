@@ -13,7 +13,7 @@ export const problemSchema = z
     errors: z
       .array(z.object({ field: z.string(), message: z.string() }))
       .optional()
-      .describe('Each field at fault: a path with dots, such as `data.options.0`.'),
+      .describe('Each field at fault: a path such as `events[3].data.user_id`.'),
     request_id: z.string().describe('Also in the header `X-Request-Id`, and in the log of the server.'),
   })
   .meta({ id: 'Problem' })

@@ -7,8 +7,15 @@ import { AppError, type FieldError } from '../core/errors.ts'
 export function zodValidation(app: FastifyInstance): void {
   app.setSerializerCompiler(serializerCompiler)
   app.setValidatorCompiler(({ schema }) => (data: unknown) => {
-    const result = (schema as z.ZodType).safeParse(data)
+    // Fastify says null where nothing was sent; a schema says by `optional` or `default` that this is fine.
+    const result = (schema as z.ZodType).safeParse(data ?? undefined)
     return result.success ? { value: result.data } : { error: invalid(result.error.issues) }
+  })
+
+  app.addHook('preValidation', async ({ body, routeOptions }) => {
+    if (routeOptions.schema?.body !== undefined || typeof body !== 'object' || body === null) return
+    const fields = Object.keys(body).map((key) => ({ field: shortened(key), message: UNKNOWN }))
+    if (fields.length > 0) throw withFields(fields)
   })
 
   app.addHook('onRoute', (route: RouteOptions) => {
@@ -22,17 +29,26 @@ export function zodValidation(app: FastifyInstance): void {
 
 /** An `invalid` error that names every fault a zod schema found. */
 export function invalid(issues: readonly z.core.$ZodIssue[]): AppError {
-  const fields = issues.flatMap(fieldErrors).slice(0, MAX_FIELDS)
+  return withFields(issues.flatMap(fieldErrors))
+}
+
+function withFields(all: FieldError[]): AppError {
+  const fields = all.slice(0, MAX_FIELDS)
   const detail = fields.map(({ field, message }) => (field === '' ? message : `${field}: ${message}`)).join('; ')
   return new AppError('invalid', detail, { fields })
 }
 
 const MAX_FIELDS = 50
+const UNKNOWN = 'is not a known property'
+const shortened = (name: string): string => (name.length > 100 ? `${name.slice(0, 100)}…` : name)
 
 function fieldErrors(issue: z.core.$ZodIssue): FieldError[] {
-  const field = issue.path.map(String).join('.')
+  const field = issue.path.reduce<string>(
+    (path, step) => (typeof step === 'number' ? `${path}[${step}]` : join(path, shortened(String(step)))),
+    '',
+  )
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({ field: join(field, key.slice(0, 100)), message: 'is not a known property' }))
+    return issue.keys.map((key) => ({ field: join(field, shortened(key)), message: UNKNOWN }))
   }
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
     // The branch with the fewest faults is most likely the one that was meant.
@@ -42,7 +58,8 @@ function fieldErrors(issue: z.core.$ZodIssue): FieldError[] {
   return [{ field, message: issue.message }]
 }
 
-const join = (parent: string, child: string): string => [parent, child].filter((part) => part !== '').join('.')
+const join = (parent: string, child: string): string =>
+  parent === '' || child === '' || child.startsWith('[') ? parent + child : `${parent}.${child}`
 
 type Definition = z.core.$ZodTypes['_zod']['def']
 

@@ -5,7 +5,7 @@ import { notificationOf, NOTIFICATION_COLUMNS, type NotificationRow, type Owner 
 /** What a user may do with one of his notifications. */
 export type Change =
   | { change: 'read' | 'unread' | 'seen' | 'archive' | 'unarchive' }
-  | { change: 'snooze'; until: string }
+  | { change: 'snooze'; until: string | null }
 
 /** `when` it is a change at all, and what it writes. What is archived gives its place to a later one of its kind. */
 const CHANGES: Record<Change['change'], { when: string; set: string }> = {
