@@ -5,7 +5,7 @@ import { DeliveryError } from '../core/errors.ts'
 import { uuidOf } from '../core/id.ts'
 import type { JsonObject } from '../core/json.ts'
 import { retryDelay } from '../core/retry.ts'
-import { DEFAULT_CODE, localeChain, pickTemplate, templateCodes } from '../core/template-lookup.ts'
+import { chooseTemplate, DEFAULT_CODE, localeChain, templateCodes } from '../core/template-lookup.ts'
 import type { Address, User } from '../directory/directory.ts'
 import type { Ports } from '../ports.ts'
 import type { Claim, ClaimedDelivery, Result } from '../queue/queue.ts'
@@ -196,10 +196,13 @@ async function textFor(
   const ownText = event.title === undefined ? null : { subject: event.title, body: event.body ?? '', format: 'text' as const }
   if (channel.prefersOwnText && ownText) return { text: ownText, locale: locales[0] ?? options.defaultLocale, templateId: null }
 
-  const type = (await ports.eventTypes.version(delivery.event_type_id)) ?? { type: event.type }
+  const type = await ports.eventTypes.version(delivery.event_type_id)
   // The default template frames the event's own words, so it says nothing where there are none.
-  const codes = templateCodes(type, event).filter((code) => code !== DEFAULT_CODE || ownText !== null)
-  const template = pickTemplate(await findTemplates(ports.db, delivery.company_id, codes, channel.name), codes, locales)
+  const codes = templateCodes(type?.template_code ?? event.type, event).filter(
+    (code) => code !== DEFAULT_CODE || ownText !== null,
+  )
+  const stored = await findTemplates(ports.db, delivery.company_id, codes, channel.name)
+  const template = chooseTemplate(stored, { codes, locales, companyId: delivery.company_id })
   if (!template) {
     if (ownText) return { text: ownText, locale: locales[0] ?? options.defaultLocale, templateId: null }
     throw new DeliveryError('reject', `no template "${codes.join('" or "')}" for ${channel.name} in ${locales.join(', ')}`)
