@@ -1,0 +1,471 @@
+import { afterAll, afterEach, beforeAll, expect, suite, test } from 'vitest'
+import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
+import {
+  connectClient,
+  liveFrame,
+  readyClient,
+  seqsOf,
+  startGateway,
+  tokenOf,
+  writeNotification,
+  type RunningGateway,
+} from '../../test/gateway.ts'
+import { AppError } from '../core/errors.ts'
+import { TOKEN_COOKIE } from './credentials.ts'
+
+let database: FreshDatabase
+let running: RunningGateway[] = []
+
+beforeAll(async () => {
+  database = await freshDatabase()
+})
+afterEach(async () => {
+  await Promise.all(running.map(({ stop }) => stop()))
+  running = []
+})
+afterAll(() => database.close())
+
+const start = async (options: Parameters<typeof startGateway>[1] = {}): Promise<RunningGateway> => {
+  const one = await startGateway(database.db, options)
+  running.push(one)
+  return one
+}
+
+const ORIGIN = 'https://app.example.org'
+
+suite('a socket gets its user', () => {
+  test('from the query', async () => {
+    const { url } = await start()
+
+    const client = connectClient(`${url}?token=${await tokenOf('anna')}`)
+
+    expect(await client.frame('ready')).toEqual({
+      type: 'ready',
+      data: { session_id: expect.any(String), seq: 0, unread_count: 0, heartbeat_seconds: 30 },
+    })
+  })
+
+  test('from the Authorization header', async () => {
+    const { url } = await start()
+
+    const client = connectClient(url, { headers: { authorization: `Bearer ${await tokenOf('anna')}` } })
+
+    await client.frame('ready')
+  })
+
+  test('from the cookie, where the page is known', async () => {
+    const { url } = await start()
+
+    const client = connectClient(url, {
+      headers: { cookie: `a=b; ${TOKEN_COOKIE}=${await tokenOf('anna')}` },
+      origin: ORIGIN,
+    })
+
+    await client.frame('ready')
+  })
+
+  test('from the first frame', async () => {
+    const { url, gateway } = await start()
+
+    const client = connectClient(url)
+    client.socket.on('open', async () => client.send({ type: 'auth', token: await tokenOf('anna') }))
+
+    await client.frame('ready')
+    expect(gateway.connectionCount('', 'anna')).toBe(1)
+  })
+
+  test('but not from a cookie without an origin: any page could have sent it', async () => {
+    const { url } = await start({ limits: { authSeconds: 0.1, tickMs: 20 } })
+
+    const client = connectClient(url, { headers: { cookie: `${TOKEN_COOKIE}=${await tokenOf('anna')}` } })
+
+    expect(await client.closed).toMatchObject({ code: 4505 })
+  })
+
+  test('and an old cookie does not lock out a page with a token', async () => {
+    const { url } = await start()
+
+    const client = connectClient(url, { headers: { cookie: `${TOKEN_COOKIE}=old` }, origin: ORIGIN })
+    client.socket.on('open', async () => client.send({ type: 'auth', token: await tokenOf('anna') }))
+
+    await client.frame('ready')
+  })
+
+  test('and a useless cookie alone is told when the time is over', async () => {
+    const { url } = await start({ limits: { authSeconds: 0.1, tickMs: 20 } })
+
+    const client = connectClient(url, { headers: { cookie: `${TOKEN_COOKIE}=old` }, origin: ORIGIN })
+
+    expect(await client.closed).toMatchObject({ code: 4501 })
+  })
+})
+
+suite('a socket is closed with', () => {
+  test.each([
+    ['nonsense', 4501],
+    ['a.b.c', 4501],
+  ])('the token %s: %i', async (token, code) => {
+    const { url } = await start()
+
+    expect(await connectClient(`${url}?token=${token}`).closed).toMatchObject({ code })
+  })
+
+  test('an expired token: 4010, so that the client gets a new one', async () => {
+    const { url } = await start()
+
+    const client = connectClient(`${url}?token=${await tokenOf('anna', { seconds: -100 })}`)
+
+    expect(await client.closed).toMatchObject({ code: 4010 })
+  })
+
+  test('a bad token in the first frame: 4501', async () => {
+    const { url } = await start()
+
+    const client = connectClient(url)
+    client.socket.on('open', () => client.send({ type: 'auth', token: 'bad' }))
+
+    expect(await client.closed).toMatchObject({ code: 4501 })
+  })
+
+  test('another frame before the token: 4500', async () => {
+    const { url } = await start()
+
+    const client = connectClient(url)
+    client.socket.on('open', () => client.send({ type: 'ping' }))
+
+    expect(await client.closed).toMatchObject({ code: 4500 })
+  })
+
+  test('no token in time: 4505', async () => {
+    const { url } = await start({ limits: { authSeconds: 0.1, tickMs: 20 } })
+
+    expect(await connectClient(url).closed).toMatchObject({ code: 4505 })
+  })
+
+  test('a token that cannot be judged now: 1013', async () => {
+    const verify = () => Promise.reject(new AppError('unavailable', 'No keys'))
+    const { url } = await start({ verify })
+
+    expect(await connectClient(`${url}?token=x`).closed).toMatchObject({ code: 1013 })
+  })
+
+  test('a token that ends while it is open, a little later: 4010', async () => {
+    const { url } = await start({ limits: { tokenGraceSeconds: 0.2, tickMs: 20 } })
+    const client = connectClient(`${url}?token=${await tokenOf('anna', { seconds: 1 })}`)
+    await client.frame('ready')
+
+    expect(await client.closed).toMatchObject({ code: 4010 })
+  })
+
+  test('and stays open with a new token of the same user', async () => {
+    const { url } = await start({ limits: { tokenGraceSeconds: 0.2, tickMs: 20 } })
+    const client = connectClient(`${url}?token=${await tokenOf('anna', { seconds: 1 })}`)
+    await client.frame('ready')
+
+    client.send({ type: 'auth', token: await tokenOf('anna') })
+
+    await client.frame('authenticated')
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    expect(client.socket.readyState).toBe(client.socket.OPEN)
+  })
+
+  test('a token of another user later: 4501', async () => {
+    const running = await start()
+    const client = await readyClient(running, 'anna')
+
+    client.send({ type: 'auth', token: await tokenOf('boris') })
+
+    expect(await client.closed).toMatchObject({ code: 4501 })
+  })
+})
+
+suite('an upgrade', () => {
+  test.each([
+    ['https://evil.example', 403],
+    ['null', 403],
+    ['https://app.example.org.evil.example', 403],
+    ['http://app.example.org', 403],
+  ])('from the origin %s is refused: %i', async (origin, status) => {
+    const { url } = await start()
+
+    const client = connectClient(`${url}?token=${await tokenOf('anna')}`, { origin })
+
+    expect(await client.refused).toBe(status)
+  })
+
+  test('from the origin of the server itself is taken', async () => {
+    const { url, port } = await start()
+
+    const client = connectClient(`${url}?token=${await tokenOf('anna')}`, { origin: `http://127.0.0.1:${port}` })
+
+    await client.frame('ready')
+  })
+
+  test('of another path is answered with 404', async () => {
+    const { port } = await start()
+
+    expect(await connectClient(`ws://127.0.0.1:${port}/other`).refused).toBe(404)
+  })
+
+  test('of one connection too many from one address is answered with 429', async () => {
+    const { url, gateway } = await start({ limits: { sessionsPerAddress: 2 } })
+    const token = await tokenOf('anna')
+    const [first] = await Promise.all(
+      [1, 2].map(async () => {
+        const client = connectClient(`${url}?token=${token}`)
+        await client.frame('ready')
+        return client
+      }),
+    )
+
+    expect(await connectClient(`${url}?token=${token}`).refused).toBe(429)
+
+    first!.socket.close()
+    await expect.poll(() => gateway.connections()).toBe(1)
+    await connectClient(`${url}?token=${token}`).frame('ready')
+  })
+
+  test('is refused while the gateway goes down', async () => {
+    const one = await start()
+    const held = await readyClient(one, 'anna')
+    const closing = one.gateway.close(5)
+
+    expect(await connectClient(one.url).refused).toBe(503)
+
+    held.socket.close()
+    await closing
+  })
+})
+
+suite('a client that breaks a limit is closed:', () => {
+  test('frames that are no JSON objects with a type: 4500', async () => {
+    const one = await start()
+
+    for (const text of ['no json', '[]', '1', 'null', '{"type":1}', '{}', '']) {
+      const client = await readyClient(one, 'anna')
+      client.send(text)
+      expect(await client.closed, text).toMatchObject({ code: 4500 })
+    }
+  })
+
+  test('binary frames: 4500', async () => {
+    const client = await readyClient(await start(), 'anna')
+
+    client.socket.send(Buffer.from('{"type":"ping"}'), { binary: true })
+
+    expect(await client.closed).toMatchObject({ code: 4500 })
+  })
+
+  test('a frame of more than 16 KB: 1009', async () => {
+    const client = await readyClient(await start(), 'anna')
+
+    client.send({ type: 'ping', more: 'x'.repeat(16 * 1024) })
+
+    expect(await client.closed).toMatchObject({ code: 1009 })
+  })
+
+  test('more than 40 frames at once: 4008', async () => {
+    const client = await readyClient(await start(), 'anna')
+
+    for (let count = 0; count < 60; count++) client.send({ type: 'ping' })
+
+    expect(await client.closed).toMatchObject({ code: 4008 })
+    expect(client.all('pong').length).toBeLessThanOrEqual(41)
+  })
+
+  test('more than 40 protocol pings at once: 4008', async () => {
+    const client = await readyClient(await start(), 'anna')
+
+    for (let count = 0; count < 60; count++) client.socket.ping()
+
+    expect(await client.closed).toMatchObject({ code: 4008 })
+  })
+
+  test('more than 20 sessions of one user: the oldest goes with 4504', async () => {
+    const one = await start()
+    const oldest = await readyClient(one, 'anna')
+    for (let count = 0; count < 19; count++) await readyClient(one, 'anna')
+
+    const newest = await readyClient(one, 'anna')
+
+    expect(await oldest.closed).toMatchObject({ code: 4504 })
+    expect(one.gateway.connectionCount('', 'anna')).toBe(20)
+    newest.send({ type: 'ping' })
+    await newest.frame('pong')
+  })
+
+  test('no answer to a ping: 4003', async () => {
+    const one = await start({ limits: { heartbeatSeconds: 0.1 } })
+    const silent = connectClient(`${one.url}?token=${await tokenOf('anna')}`, { autoPong: false })
+    const answering = await readyClient(one, 'boris')
+
+    expect(await silent.closed).toMatchObject({ code: 4003 })
+    expect(answering.socket.readyState).toBe(answering.socket.OPEN)
+  })
+})
+
+suite('frames of a client', () => {
+  test('that are not known, or lack something, are answered and forgiven', async () => {
+    const client = await readyClient(await start(), 'anna')
+
+    client.send({ type: 'dance' })
+    client.send({ type: 'resume', since: -1 })
+    client.send({ type: 'ack', seq: 'x' })
+    client.send({ type: 'ping' })
+
+    await client.frame('pong')
+    const codes = client.all('error').map(({ data }) => (data as { code: string }).code)
+    expect(codes).toEqual(['unknown', 'invalid', 'invalid'])
+  })
+
+  test('that mark a notification as read change it in all sessions', async () => {
+    const one = await start()
+    const notification = await writeNotification(database.db, { userId: 'reader' })
+    const [phone, laptop] = [await readyClient(one, 'reader'), await readyClient(one, 'reader')]
+
+    phone.send({ type: 'read', id: notification.id })
+
+    for (const client of [phone, laptop]) {
+      expect(await client.frame('notification_updated')).toMatchObject({
+        data: { notification: { id: notification.id, is_read: true, seq: 2 } },
+      })
+      expect(await client.frame('unread_count')).toEqual({ type: 'unread_count', data: { count: 0 } })
+    }
+  })
+
+  test('cannot read what belongs to somebody else, or to nobody', async () => {
+    const one = await start()
+    const notification = await writeNotification(database.db, { userId: 'owner' })
+    const thief = await readyClient(one, 'thief')
+    const sameNameElsewhere = await readyClient(one, 'owner', 'other-company')
+
+    for (const client of [thief, sameNameElsewhere]) {
+      for (const id of [notification.id, '00000000-0000-4000-8000-000000000000', `' or 1=1 --`]) {
+        client.send({ type: 'read', id })
+      }
+      await client.frame('error', 3)
+      expect(client.all('error')).toContainEqual({ type: 'error', data: { code: 'not-found', id: notification.id } })
+    }
+    const [row] = await database.db.query<{ read_at: unknown }>(
+      `select read_at from notification where user_id = 'owner'`,
+    )
+    expect(row?.read_at).toBeNull()
+  })
+})
+
+suite('counting', () => {
+  test('knows users, sessions and frames', async () => {
+    const one = await start()
+    const anna = await readyClient(one, 'anna')
+    await readyClient(one, 'anna')
+    await readyClient(one, 'anna', 'acme')
+
+    expect([one.gateway.activeUsers(), one.gateway.connections()]).toEqual([2, 3])
+    expect(one.gateway.connectionCount('', 'anna')).toBe(2)
+    expect(one.gateway.connectionCount('', 'nobody')).toBe(0)
+
+    anna.socket.terminate()
+    await expect.poll(() => one.gateway.connectionCount('', 'anna')).toBe(1)
+    const text = await one.metrics.registry.metrics()
+    expect(text).toContain('eventcenter_ws_connections 2')
+    expect(text).toContain('eventcenter_ws_users 2')
+    expect(text).toContain('eventcenter_frames_sent_total 3')
+  })
+})
+
+suite('shutdown', () => {
+  test('asks clients to move at moments of their own, then closes with 1012', async () => {
+    const one = await start()
+    const clients = await Promise.all(Array.from({ length: 10 }, () => readyClient(one, 'anna')))
+
+    await one.gateway.close(1)
+
+    const moments = clients.map((client) => (client.all('drain')[0]?.['data'] as { after_ms: number }).after_ms)
+    expect(new Set(moments).size).toBeGreaterThan(5)
+    expect(Math.max(...moments)).toBeLessThanOrEqual(800)
+    for (const client of clients) expect(await client.closed).toMatchObject({ code: 1012 })
+  })
+
+  test('is over as soon as everybody has moved', async () => {
+    const one = await start()
+    const client = await readyClient(one, 'anna')
+    const startedAt = Date.now()
+
+    const closing = one.gateway.close(30)
+    await client.frame('drain')
+    client.socket.close()
+    await closing
+
+    expect(Date.now() - startedAt).toBeLessThan(5_000)
+  })
+})
+
+suite('what is published', () => {
+  test('reaches every session of the user, with the count, and nobody else', async () => {
+    const one = await start()
+    const [phone, laptop] = [await readyClient(one, 'vera'), await readyClient(one, 'vera')]
+    const others = [await readyClient(one, 'igor'), await readyClient(one, 'vera', 'acme')]
+
+    const notification = await writeNotification(database.db, { userId: 'vera' })
+    await one.bus.publish(liveFrame(notification, 'vera'))
+
+    for (const client of [phone, laptop]) {
+      expect(await client.frame('notification')).toEqual({
+        type: 'notification',
+        data: {
+          notification: {
+            id: notification.id,
+            type: 'job.done',
+            title: 'Ready',
+            message: 'It is done',
+            event_id: expect.stringMatching(/^event-/),
+            is_read: false,
+            is_seen: false,
+            is_archived: false,
+            snoozed_until: null,
+            created_at: expect.any(String),
+            seq: 1,
+            level: 'info',
+            cta: null,
+            data: {},
+          },
+        },
+      })
+      expect(await client.frame('unread_count')).toEqual({ type: 'unread_count', data: { count: 1 } })
+    }
+    for (const client of others) {
+      client.send({ type: 'ping' })
+      await client.frame('pong')
+      expect(client.frames.map(({ type }) => type)).toEqual(['ready', 'pong'])
+    }
+  })
+
+  test('by many at once arrives in order, each once', async () => {
+    const one = await start()
+    const clients = [await readyClient(one, 'crowd'), await readyClient(one, 'crowd')]
+
+    await Promise.all(
+      Array.from({ length: 200 }, async () => {
+        const notification = await writeNotification(database.db, { userId: 'crowd' })
+        await one.bus.publish(liveFrame(notification, 'crowd'))
+      }),
+    )
+
+    for (const client of clients) {
+      await expect.poll(() => client.all('notification').length).toBe(200)
+      expect(seqsOf(client.all('notification'))).toEqual(Array.from({ length: 200 }, (_, index) => index + 1))
+    }
+  })
+
+  test('in a burst brings few counts, the last one right', async () => {
+    const one = await start()
+    const client = await readyClient(one, 'burst')
+
+    for (let count = 0; count < 50; count++) {
+      await one.bus.publish(liveFrame(await writeNotification(database.db, { userId: 'burst' }), 'burst'))
+    }
+
+    await expect.poll(() => client.all('unread_count').at(-1)).toEqual({ type: 'unread_count', data: { count: 50 } })
+    expect(client.all('unread_count').length).toBeLessThan(25)
+  })
+})
