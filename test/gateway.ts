@@ -46,7 +46,7 @@ export async function startGateway(
   const log = pino({ level: 'silent' })
   const running = await gateway(
     { db, bus, metrics: measured, log },
-    { verify: tokens.verify, allowedOrigins: ['https://app.example.org'], limits, ...options },
+    { verify: (token) => tokens.verify(token), allowedOrigins: ['https://app.example.org'], limits, ...options },
   )
   const server = createServer((_request, response) => response.writeHead(404).end())
   running.attach(server)

@@ -280,9 +280,9 @@ suite('a client that does not read', () => {
     await expect.poll(() => one.gateway.connections(), { timeout: 5_000 }).toBe(0)
     slow.socket.resume()
   })
-
-  async function sent({ metrics }: RunningGateway): Promise<number> {
-    const { values } = await metrics.framesSent.get()
-    return values[0]?.value ?? 0
-  }
 })
+
+async function sent({ metrics }: RunningGateway): Promise<number> {
+  const { values } = await metrics.framesSent.get()
+  return values[0]?.value ?? 0
+}

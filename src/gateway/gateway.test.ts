@@ -31,6 +31,8 @@ const start = async (options: Parameters<typeof startGateway>[1] = {}): Promise<
   return one
 }
 
+const noKeys = () => Promise.reject(new AppError('unavailable', 'No keys'))
+
 const ORIGIN = 'https://app.example.org'
 
 suite('a socket gets its user', () => {
@@ -67,8 +69,9 @@ suite('a socket gets its user', () => {
   test('from the first frame', async () => {
     const { url, gateway } = await start()
 
+    const token = await tokenOf('anna')
     const client = connectClient(url)
-    client.socket.on('open', async () => client.send({ type: 'auth', token: await tokenOf('anna') }))
+    client.socket.on('open', () => client.send({ type: 'auth', token }))
 
     await client.frame('ready')
     expect(gateway.connectionCount('', 'anna')).toBe(1)
@@ -85,8 +88,9 @@ suite('a socket gets its user', () => {
   test('and an old cookie does not lock out a page with a token', async () => {
     const { url } = await start()
 
+    const token = await tokenOf('anna')
     const client = connectClient(url, { headers: { cookie: `${TOKEN_COOKIE}=old` }, origin: ORIGIN })
-    client.socket.on('open', async () => client.send({ type: 'auth', token: await tokenOf('anna') }))
+    client.socket.on('open', () => client.send({ type: 'auth', token }))
 
     await client.frame('ready')
   })
@@ -143,8 +147,7 @@ suite('a socket is closed with', () => {
   })
 
   test('a token that cannot be judged now: 1013', async () => {
-    const verify = () => Promise.reject(new AppError('unavailable', 'No keys'))
-    const { url } = await start({ verify })
+    const { url } = await start({ verify: noKeys })
 
     expect(await connectClient(`${url}?token=x`).closed).toMatchObject({ code: 1013 })
   })
@@ -380,7 +383,7 @@ suite('shutdown', () => {
 
     await one.gateway.close(1)
 
-    const moments = clients.map((client) => (client.all('drain')[0]?.['data'] as { after_ms: number }).after_ms)
+    const moments = clients.map((client) => (client.all('drain')[0]!['data'] as { after_ms: number }).after_ms)
     expect(new Set(moments).size).toBeGreaterThan(5)
     expect(Math.max(...moments)).toBeLessThanOrEqual(800)
     for (const client of clients) expect(await client.closed).toMatchObject({ code: 1012 })
