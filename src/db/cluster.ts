@@ -88,10 +88,11 @@ async function create(path: string, { initdb }: PostgresBinaries, user: User | u
   await directory.close()
 }
 
-/** What an initdb left behind that did not come to its end. Nobody else is at it: we own the directory. */
+/** What an initdb left behind that did not come to its end. It may run still, without its parent: hence the retries. */
 async function removeUnfinished(path: string): Promise<void> {
   for (const name of await readdir(dirname(path))) {
-    if (name.startsWith(`${basename(path)}.new-`)) await rm(join(dirname(path), name), { recursive: true, force: true })
+    if (name.startsWith(`${basename(path)}.new-`))
+      await rm(join(dirname(path), name), { recursive: true, force: true, maxRetries: 10 })
   }
 }
 

@@ -23,7 +23,7 @@ export function toAppError(error: unknown, isConnectionLost: boolean): unknown {
 const unavailable: [codes: RegExp, message: string, retryAfterSeconds: number][] = [
   [/^(08...|57P0[1-5]|25P0[34])$/, 'The database is away', 1],
   [/^53100$/, 'The database has no disk space left', 30],
-  [/^53...$/, 'The database is overloaded', 2],
+  [/^53[023]00$/, 'The database is overloaded', 2],
   [/^57014$/, 'The database took too long', 2],
   [/^55P03$/, 'The database waited too long for a lock', 1],
 ]

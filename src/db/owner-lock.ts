@@ -12,17 +12,27 @@ const SQLITE_BUSY = 5
  * kernel releases with the process however that ends; Node has no other lock of the kind.
  */
 export async function ownDirectory(directory: string, patienceMs = PATIENCE_MS): Promise<{ release: () => void }> {
-  const lock = new DatabaseSync(join(directory, 'server.lock'), { timeout: 0 })
+  const path = join(directory, 'server.lock')
   for (const start = performance.now(); ; await sleep(50)) {
     try {
-      lock.exec('begin exclusive')
-      return { release: () => lock.close() }
+      return lockFile(path)
     } catch (cause) {
-      const isBusy = (cause as { errcode?: number }).errcode === SQLITE_BUSY
-      if (isBusy && performance.now() - start < patienceMs) continue
-      lock.close()
-      if (!isBusy) throw cause
+      if ((cause as { errcode?: number }).errcode !== SQLITE_BUSY) {
+        throw new AppError('invalid', `${path} cannot be locked: ${(cause as Error).message}`, { cause })
+      }
+      if (performance.now() - start < patienceMs) continue
       throw new AppError('conflict', `Another EventCenter server is running on ${directory}. Stop it first.`, { cause })
     }
   }
+}
+
+function lockFile(path: string): { release: () => void } {
+  const file = new DatabaseSync(path, { timeout: 0 })
+  try {
+    file.exec('begin exclusive')
+  } catch (error) {
+    file.close()
+    throw error
+  }
+  return { release: () => file.close() }
 }

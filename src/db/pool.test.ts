@@ -1,15 +1,337 @@
-import { expect, suite, test } from 'vitest'
-import { freshDatabase } from '../../test/database.ts'
+import { createServer, type AddressInfo } from 'node:net'
+import { afterAll, beforeAll, expect, suite, test, vi } from 'vitest'
+import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
+import { socketProxy } from '../../test/socket-proxy.ts'
+import type { Db } from './db.ts'
+import { connect, type PoolOptions } from './pool.ts'
 
-suite('a database', () => {
-  test('answers', async () => {
-    const { db, close } = await freshDatabase()
+let fresh: FreshDatabase
+beforeAll(async () => {
+  fresh = await freshDatabase()
+  await fresh.db.query('create table account (name text primary key, amount integer not null)')
+  await fresh.db.query('create sequence tries')
+})
+afterAll(() => fresh.close())
 
-    const rows = await db.query(
-      `select 1::bigint as a, timestamptz '2026-01-02 03:04:05.6+03' as b, array[1::bigint] as c, current_setting('statement_timeout') as d, count(*) as n from event`,
+/** Runs `work` on a pool of its own. */
+async function using<Result>(
+  options: PoolOptions & { url?: string },
+  work: (db: Db) => Promise<Result>,
+): Promise<Result> {
+  const db = connect(options.url ?? fresh.url, options)
+  try {
+    return await work(db)
+  } finally {
+    await db.close()
+  }
+}
+
+const unavailable = { code: 'unavailable', retryAfterSeconds: expect.any(Number), cause: expect.any(Error) }
+
+suite('a value from the database', () => {
+  test('of a large type arrives as text, of a small one as number', async () => {
+    const rows = await fresh.db.query(
+      `select 9007199254740993::bigint as big, array[1, null]::bigint[] as bigs, 1.5::float8 as float, 7::integer as small,
+         1.10::numeric as exact, date '2026-01-02' as day, interval '1 day' as span, '{"a": [1]}'::jsonb as json`,
     )
 
-    expect(rows).toEqual([{ a: '1', b: '2026-01-02T00:04:05.600Z', c: ['1'], d: '10s', n: '0' }])
-    await close()
+    expect(rows).toEqual([
+      {
+        big: '9007199254740993',
+        bigs: ['1', null],
+        float: 1.5,
+        small: 7,
+        exact: '1.10',
+        day: '2026-01-02',
+        span: '1 day',
+        json: { a: [1] },
+      },
+    ])
+  })
+
+  test('that is a time arrives in UTC as RFC 3339, to the microsecond', async () => {
+    const rows = await fresh.db.query(
+      `select timestamptz '2026-01-02 03:04:05+03' as whole, timestamptz '2026-01-02 03:04:05.6789+00' as precise,
+         array[timestamptz '2026-01-02 03:04:05.6Z'] as list, timestamptz 'infinity' as never`,
+    )
+
+    expect(rows).toEqual([
+      {
+        whole: '2026-01-02T00:04:05.000Z',
+        precise: '2026-01-02T03:04:05.678900Z',
+        list: ['2026-01-02T03:04:05.600Z'],
+        never: 'infinity',
+      },
+    ])
+  })
+
+  test('that is a time written by JavaScript comes back as it was', async () => {
+    const now = new Date().toISOString()
+
+    const [row] = await fresh.db.query<{ now: string }>('select $1::timestamptz as now', [now])
+
+    expect(row?.now).toBe(now)
+  })
+
+  test('arrives the same when the URL brings options of its own', async () => {
+    const url = `${fresh.url}&options=-c%20work_mem%3D8MB&application_name=mine`
+
+    const rows = await using({ url }, (db) =>
+      db.query(
+        `select timestamptz '2026-01-02 03:04:05Z' as at, current_setting('work_mem') as memory, current_setting('application_name') as name`,
+      ),
+    )
+
+    expect(rows).toEqual([{ at: '2026-01-02T03:04:05.000Z', memory: '8MB', name: 'mine' }])
   })
 })
+
+suite.concurrent('the database is unavailable', () => {
+  test.for([
+    [
+      'nobody listens on its port',
+      async (): Promise<string> => `postgres://someone@127.0.0.1:${await closedPort()}/postgres`,
+    ],
+    ['its socket does not exist', async (): Promise<string> => 'postgres://someone@/postgres?host=/nonexistent'],
+    ['its host has no address', async (): Promise<string> => 'postgres://someone@database.invalid/postgres'],
+  ] as const)('when %s', async ([, urlOf]) => {
+    const url = await urlOf()
+
+    const answer = using({ url }, (db) => db.query('select 1'))
+
+    await expect(answer).rejects.toMatchObject(unavailable)
+  })
+
+  test('when it accepts connections and says nothing', async () => {
+    const proxy = await socketProxy(fresh.url)
+    proxy.freeze()
+
+    const answer = using({ url: proxy.url }, (db) => db.query('select 1'))
+
+    await expect(answer).rejects.toMatchObject(unavailable)
+    await proxy.close()
+  })
+
+  test('when a connection falls silent while a statement runs', async () => {
+    const proxy = await socketProxy(fresh.url)
+
+    const answer = using({ url: proxy.url, statementTimeoutMs: 200, maxConnections: 1 }, async (db) => {
+      await db.query('select 1')
+      proxy.freeze()
+      return db.query('select 2')
+    })
+
+    await expect(answer).rejects.toMatchObject(unavailable)
+    await proxy.close()
+  })
+
+  test('when a connection breaks while a statement runs', async () => {
+    const proxy = await socketProxy(fresh.url)
+
+    const answer = using({ url: proxy.url }, (db) => db.query('select pg_sleep(60)'))
+
+    const [result] = await Promise.allSettled([answer, waitForStatement('select pg_sleep(60)').then(proxy.close)])
+    expect(result).toMatchObject({ reason: unavailable })
+  })
+
+  test('when an administrator ends the connection', async () => {
+    const answer = fresh.db.query('select pg_terminate_backend(pg_backend_pid())')
+
+    await expect(answer).rejects.toMatchObject({ ...unavailable, cause: { code: '57P01' } })
+    expect(await fresh.db.query('select 1 as one')).toEqual([{ one: 1 }])
+  })
+
+  test('when a statement takes too long', async () => {
+    const answer = using({ statementTimeoutMs: 50 }, (db) => db.query('select pg_sleep(60)'))
+
+    await expect(answer).rejects.toMatchObject({ ...unavailable, cause: { code: '57014' } })
+  })
+
+  test('when a lock is not to be had', async () => {
+    const answer = fresh.db.transaction(async (tx) => {
+      await tx.query('lock table account')
+      return using({ lockTimeoutMs: 50 }, (db) => db.query('select * from account'))
+    })
+
+    await expect(answer).rejects.toMatchObject({ ...unavailable, cause: { code: '55P03' } })
+  })
+
+  test('when it has no connection left', async () => {
+    await fresh.db.query('create role limited login connection limit 0')
+
+    const answer = using({ url: fresh.url.replace('//eventcenter@', '//limited@') }, (db) => db.query('select 1'))
+
+    await expect(answer).rejects.toMatchObject({ ...unavailable, cause: { code: '53300' } })
+    await fresh.db.query('drop role limited')
+  })
+
+  test('when its disk is full', async () => {
+    const answer = fresh.db.query(`do $$ begin raise disk_full; end $$`)
+
+    await expect(answer).rejects.toMatchObject({ ...unavailable, cause: { code: '53100' } })
+  })
+
+  test('when all connections of the pool stay busy for 3 s', async () => {
+    const answer = using({ maxConnections: 1 }, (db) => db.transaction(() => db.query('select 1')))
+
+    await expect(answer).rejects.toMatchObject(unavailable)
+  })
+})
+
+suite('an error of a statement', () => {
+  test('keeps its SQLSTATE', async () => {
+    await expect(fresh.db.query('select 1 / 0')).rejects.toMatchObject({ code: '22012' })
+    await expect(fresh.db.query('select * from nowhere')).rejects.toMatchObject({ code: '42P01' })
+  })
+
+  test('in its parameters is no fault of the database', async () => {
+    const circular: Record<string, unknown> = {}
+    circular['self'] = circular
+
+    await expect(fresh.db.query('select $1::jsonb', [circular])).rejects.toBeInstanceOf(TypeError)
+    expect(await fresh.db.query('select 1 as one')).toEqual([{ one: 1 }])
+  })
+})
+
+suite('a connection that nobody uses', () => {
+  test('may break without harm', async () => {
+    const onError = vi.fn()
+
+    const rows = await using({ maxConnections: 1, onError }, async (db) => {
+      const [row] = await db.query<{ pid: number }>('select pg_backend_pid() as pid')
+      await fresh.db.query('select pg_terminate_backend($1)', [row!.pid])
+      await vi.waitFor(() => expect(onError).toHaveBeenCalled())
+      return db.query('select 1 as one')
+    })
+
+    expect(rows).toEqual([{ one: 1 }])
+  })
+})
+
+suite('a transaction', () => {
+  test('keeps everything when it ends well', async () => {
+    const result = await fresh.db.transaction(async (tx) => {
+      await tx.query(`insert into account values ('kept', 1)`)
+      await tx.query(`update account set amount = 2 where name = 'kept'`)
+      return 'done'
+    })
+
+    expect(result).toBe('done')
+    expect(await fresh.db.query(`select amount from account where name = 'kept'`)).toEqual([{ amount: 2 }])
+  })
+
+  test('keeps nothing when it throws, and throws the same', async () => {
+    const failure = new Error('changed my mind')
+
+    const result = fresh.db.transaction(async (tx) => {
+      await tx.query(`insert into account values ('dropped', 1)`)
+      throw failure
+    })
+
+    await expect(result).rejects.toBe(failure)
+    expect(await fresh.db.query(`select * from account where name = 'dropped'`)).toEqual([])
+  })
+
+  test('does not pretend to be kept when the error of a statement was swallowed', async () => {
+    const result = fresh.db.transaction(async (tx) => {
+      await tx.query(`insert into account values ('pretended', 1)`)
+      await tx.query('select 1 / 0').catch(() => {})
+    })
+
+    await expect(result).rejects.toMatchObject({ code: '22012' })
+    expect(await fresh.db.query(`select * from account where name = 'pretended'`)).toEqual([])
+  })
+
+  test('may go on after an error that a savepoint took back', async () => {
+    await fresh.db.transaction(async (tx) => {
+      await tx.query('savepoint before')
+      await tx.query('select 1 / 0').catch(() => tx.query('rollback to before'))
+      await tx.query(`insert into account values ('went on', 1)`)
+    })
+
+    expect(await fresh.db.query(`select amount from account where name = 'went on'`)).toEqual([{ amount: 1 }])
+  })
+
+  test('leaves its connection clean for the next one', async () => {
+    const rows = await using({ maxConnections: 1 }, async (db) => {
+      await expect(db.transaction((tx) => tx.query('select 1 / 0'))).rejects.toMatchObject({ code: '22012' })
+      return db.query('select now() = statement_timestamp() as alone')
+    })
+
+    expect(rows).toEqual([{ alone: true }])
+  })
+
+  test('whose connection breaks is unavailable and its connection is not used again', async () => {
+    const rows = await using({ maxConnections: 1 }, async (db) => {
+      const broken = db.transaction((tx) => tx.query('select pg_terminate_backend(pg_backend_pid())'))
+      await expect(broken).rejects.toMatchObject(unavailable)
+      return db.query('select 1 as one')
+    })
+
+    expect(rows).toEqual([{ one: 1 }])
+  })
+
+  test('cannot be used when it is over', async () => {
+    const tx = await fresh.db.transaction(async (tx) => tx)
+
+    await expect(tx.query('select 1')).rejects.toThrow('The transaction is over')
+  })
+})
+
+suite('work that meets a conflicting transaction', () => {
+  test('is done again as a whole after a deadlock', async () => {
+    await fresh.db.query(`insert into account values ('left', 0), ('right', 0)`)
+    const started: string[] = []
+    const bothLocked = Promise.withResolvers<void>()
+    const transfer = (from: string, to: string): Promise<void> =>
+      fresh.db.transaction(async (tx) => {
+        await tx.query(`set local deadlock_timeout = '20ms'`)
+        await tx.query('update account set amount = amount - 1 where name = $1', [from])
+        if (started.push(from) === 2) bothLocked.resolve()
+        await bothLocked.promise
+        await tx.query('update account set amount = amount + 1 where name = $1', [to])
+      })
+
+    await Promise.all([transfer('left', 'right'), transfer('right', 'left')])
+
+    expect(started.length).toBeGreaterThan(2)
+    expect(
+      await fresh.db.query(`select sum(amount)::integer as sum from account where name in ('left', 'right')`),
+    ).toEqual([{ sum: 0 }])
+  })
+
+  test('is done again when it is a single statement', async () => {
+    await fresh.db.query(`create function third_time() returns text language plpgsql as $$ begin
+      if nextval('tries') < 3 then raise serialization_failure; end if; return 'lucky'; end $$`)
+
+    expect(await fresh.db.query('select third_time()')).toEqual([{ third_time: 'lucky' }])
+  })
+
+  test('is given up after five times', async () => {
+    let attempts = 0
+
+    const result = fresh.db.transaction((tx) => {
+      attempts++
+      return tx.query('do $$ begin raise serialization_failure; end $$')
+    })
+
+    await expect(result).rejects.toMatchObject({ code: '40001' })
+    expect(attempts).toBe(5)
+  })
+})
+
+async function waitForStatement(sql: string): Promise<void> {
+  await vi.waitFor(async () =>
+    expect(
+      await fresh.db.query(`select from pg_stat_activity where query = $1 and state = 'active'`, [sql]),
+    ).toHaveLength(1),
+  )
+}
+
+async function closedPort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}

@@ -25,8 +25,11 @@ export type PostgresBinaries = { initdb: string; postgres: string }
  * The PostgreSQL that npm installed, ready to run as `user`. Installers that run no scripts leave its links out, so
  * they are made here. Where `user` cannot reach the package, or we cannot write to it, `directory` gets a copy.
  */
-export async function postgresBinaries(directory: string, user: User | undefined): Promise<PostgresBinaries> {
-  const native = packageFolder()
+export async function postgresBinaries(
+  directory: string,
+  user: User | undefined,
+  native = packageFolder(),
+): Promise<PostgresBinaries> {
   if (!(await isReady(native, user))) {
     await complete(native).catch(() => {}) // a package that we may not change is copied
   }
@@ -64,7 +67,7 @@ async function isReady(root: string, user: User | undefined): Promise<boolean> {
     }
     for (const name of ['bin/initdb', 'bin/postgres']) await access(join(root, name), constants.X_OK)
     if (!user) return true
-    if (await closedDirectory(join(root, 'bin/postgres'), user)) return false
+    if (await closedDirectory(join(root, 'bin'), user)) return false
     for (const name of ['bin/initdb', 'bin/postgres', 'lib', 'share/postgresql']) {
       if (!(await allows(join(root, name), user, constants.R_OK | constants.X_OK))) return false
     }

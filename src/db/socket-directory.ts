@@ -7,7 +7,7 @@ import type { User } from './unprivileged-user.ts'
 
 /** `sun_path` is 108 bytes on Linux, 104 on macOS, with a zero at the end. */
 const MAX_SOCKET_PATH_BYTES = 103
-const SOCKET = '.s.PGSQL.5432'
+export const SOCKET = '.s.PGSQL.5432'
 
 /**
  * A directory for the socket of the cluster in `directory` that nobody but `user` and root can enter: whoever can,
