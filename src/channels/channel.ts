@@ -42,6 +42,11 @@ export type Channel = {
   onUncertain: 'resend' | 'hold'
   /** Seconds before the second, third, … attempt; after the last one the delivery is dead. */
   retrySeconds: readonly number[]
+  /**
+   * An address as services write it, in its canonical form, or null when it is none. A channel that has it takes
+   * addresses in the directory, under its own name: `PUT /api/v1/users/{user_id} {"<name>": "…"}`.
+   */
+  parseAddress?(text: string): string | null
   /** Where this user is reached, or null: nowhere. */
   address(user: User): Address | null
   /** Sends once. Throws `DeliveryError`; any other error counts as `retry`, or `uncertain` where not idempotent. */

@@ -64,6 +64,7 @@ export const email = defineChannel({
       onUncertain: EMAIL_UNCERTAIN,
       retrySeconds: RETRY_SECONDS,
 
+      parseAddress,
       address: ({ addresses }) =>
         addresses.find((it) => it.channel === 'email' && it.state === 'active') ??
         addresses.find((it) => it.channel === 'email') ??
