@@ -19,6 +19,8 @@ export type Config = Omit<CoreValues, 'DEMO' | 'CATALOG'> & {
   channels: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   /** Where each value came from, by the name of its variable. */
   sources: Readonly<Record<string, Source>>
+  /** The texts of those values that are no secret, as they were set. */
+  texts: Readonly<Record<string, string>>
 }
 
 /** The environment is wrong. Its message lists every fault at once, and never a value. */
@@ -54,11 +56,13 @@ export function readConfig(
   const faults: Fault[] = []
   const values: Record<string, unknown> = {}
   const sources: Record<string, Source> = {}
+  const texts: Record<string, string> = {}
 
   for (const [name, setting] of Object.entries(table)) {
     try {
       const { text, source } = textOf(name, environment, readFile)
       sources[name] = source
+      if (text !== undefined && !setting.secret) texts[name] = text
       values[name] = setting.parse(text ?? setting.default)
     } catch (error) {
       faults.push({ name, message: messageOf(error) })
@@ -66,7 +70,7 @@ export function readConfig(
   }
   faults.push(...foreignFaults(environment, Object.keys(table)), ...crossFaults(values, sources))
   if (faults.length > 0) throw new ConfigError(faults)
-  return settle(values as CoreValues, sources, channels)
+  return { ...settle(values as CoreValues, sources, channels), sources, texts }
 }
 
 /** All settings by name: EventCenter's own, then those of its channels. */
@@ -120,7 +124,7 @@ function settle(
   values: CoreValues,
   sources: Readonly<Record<string, Source>>,
   channels: readonly ChannelDefinition[],
-): Config {
+): Omit<Config, 'sources' | 'texts'> {
   const isFolderOnly = sources['DATABASE_URL'] === 'default' && sources['DATA_DIR'] !== 'default'
   const DATABASE_URL = isFolderOnly ? `embedded:${values.DATA_DIR}` : values.DATABASE_URL
   const folder = embeddedDirectory(DATABASE_URL)
@@ -133,7 +137,6 @@ function settle(
     DEMO: values.DEMO === 'auto' ? isDemoSafe : values.DEMO === 'true',
     CATALOG: (values.CATALOG ?? [BUILT_IN_CATALOG]).map((folder) => path.resolve(folder)),
     channels: Object.fromEntries(channels.map(({ name, settings }) => [name, pick(all, Object.keys(settings))])),
-    sources,
   }
 }
 

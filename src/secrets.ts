@@ -51,6 +51,16 @@ export async function secretsOf(config: SecretSettings): Promise<EffectiveSecret
   return own
 }
 
+/** What user tokens are verified by: the keys of an issuer, or a secret. */
+export function tokenKeys(
+  { JWKS_URL }: Pick<Config, 'JWKS_URL'>,
+  { jwtSecret }: Pick<EffectiveSecrets, 'jwtSecret'>,
+): { secret: string } | { jwksUrl: string } {
+  if (JWKS_URL !== undefined) return { jwksUrl: JWKS_URL }
+  if (jwtSecret !== undefined) return { secret: jwtSecret }
+  throw new Error('Neither JWKS_URL nor JWT_SECRET is set') // `readConfig` has refused that
+}
+
 /**
  * The secrets of a data directory, made on the first start. Safe when several processes start at once: each file appears
  * complete or not at all, and the first one stays. A damaged file is never replaced: what it held is still in use.

@@ -1,5 +1,6 @@
 import { createECDH } from 'node:crypto'
 import { isIP } from 'node:net'
+import { parseAddress } from './core/email-address.ts'
 import {
   baseUrl,
   hostName,
@@ -42,7 +43,7 @@ export const coreSettings = {
     parse: required(listOf(oneOf(...ROLES))),
   },
   DATABASE_URL: {
-    describe: 'postgres://… of a PostgreSQL 15 or newer, or embedded:FOLDER to run one from there.',
+    describe: 'The database: postgres://… of a PostgreSQL 15 or newer, or embedded:FOLDER to run one from there.',
     default: 'embedded:./data',
     parse: required(databaseUrl),
   },
@@ -169,8 +170,8 @@ export function vapidPublicKeyOf(privateKey: string): string {
 
 function databaseUrl(text: string): string {
   const directory = embeddedDirectory(text)
-  const url = URL.parse(text)
-  const isServer = url !== null && ['postgres:', 'postgresql:'].includes(url.protocol) && url.pathname.length > 1
+  // Not by the URL parser: the host may be left out, where it is the folder of a socket in `?host=`.
+  const isServer = /^postgres(ql)?:\/\/[^/?#\s]*\/[^/?#\s]+(\?[^#\s]*)?$/.test(text)
   const isFolder = directory !== null && directory.trim() !== '' && !/\p{Cc}/u.test(directory)
   if (isServer || isFolder) return text
   throw new Error('expected postgres://user:password@host:5432/name or embedded:./folder')
@@ -216,6 +217,7 @@ function vapidPublicKey(text: string): string {
 }
 
 function mailbox(text: string): string {
-  if (text.length <= 254 && /^[^\s@<>,;:"()[\]\\]+@[^\s@<>,;:"()[\]\\]+$/.test(text)) return text
+  const address = parseAddress(text)
+  if (address !== null) return address
   throw new Error('expected one e-mail address')
 }

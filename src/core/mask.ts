@@ -14,7 +14,8 @@ export const mask = (text: string): string =>
 export function maskUrl(text: string): string {
   const url = URL.parse(text)
   if (!url?.host) return mask(text)
+  if (!url.password && !url.search) return text
   if (url.password) url.password = '***'
-  url.search = url.search ? '?***' : ''
+  if (url.search) url.search = '?***'
   return url.href
 }

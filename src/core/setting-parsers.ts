@@ -88,7 +88,7 @@ export const secureUrl: Parse<string> = (text) => {
 /** An origin exactly as browsers send it: scheme, host and port. */
 export const origin: Parse<string> = (text) => {
   const url = httpUrl(text)
-  if (url?.origin === text) return text
+  if (url?.origin === text && !text.includes('*')) return text
   throw new Error('expected origins such as https://app.example.com, without path and without *')
 }
 

@@ -1,16 +1,16 @@
 import type { Queryable } from '../db/db.ts'
 import type { Scope } from '../core/scope.ts'
 
-/** A key as it is listed: everything but the key. */
+/** A key as it is listed: everything but the key. Times are RFC 3339 UTC. */
 export type ApiKey = {
   id: string
   company_id: string
   name: string
   scopes: Scope[]
-  created_at: Date
-  expires_at: Date | null
-  revoked_at: Date | null
-  last_used_at: Date | null
+  created_at: string
+  expires_at: string | null
+  revoked_at: string | null
+  last_used_at: string | null
 }
 
 export type NewApiKey = {
