@@ -23,6 +23,9 @@ export async function tokenOf(userId: string, { companyId = '', seconds = 600 } 
   return tokens.sign({ userId, companyId, seconds })
 }
 
+/** What those gateways verify tokens with. */
+export const verifyToken = (token: string): ReturnType<typeof tokens.verify> => tokens.verify(token)
+
 export type RunningGateway = {
   gateway: Gateway
   server: Server
@@ -46,7 +49,7 @@ export async function startGateway(
   const log = pino({ level: 'silent' })
   const running = await gateway(
     { db, bus, metrics: measured, log },
-    { verify: (token) => tokens.verify(token), allowedOrigins: ['https://app.example.org'], limits, ...options },
+    { verify: verifyToken, allowedOrigins: ['https://app.example.org'], limits, ...options },
   )
   const server = createServer((_request, response) => response.writeHead(404).end())
   running.attach(server)

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Ports } from '../ports.ts'
 import { unreadCount } from '../store/notification.ts'
 import type { Limits } from './limits.ts'
@@ -13,16 +14,19 @@ export function unreadCounts(
   return changed
 
   function changed(user: UserSessions): void {
-    if (user.countTimer) {
-      user.isCountOld = true
-      return
+    user.isCountOld = true
+    if (!user.isCounting) void keepTelling(user)
+  }
+
+  /** One count at a time, so that an earlier one never comes after a later one. */
+  async function keepTelling(user: UserSessions): Promise<void> {
+    user.isCounting = true
+    while (user.isCountOld && user.sessions.size > 0) {
+      user.isCountOld = false
+      await tell(user).catch((error: unknown) => log.warn({ err: error }, 'the unread count could not be read'))
+      await sleep(countMs)
     }
-    user.isCountOld = false
-    user.countTimer = setTimeout(() => {
-      user.countTimer = null
-      if (user.isCountOld && user.sessions.size > 0) changed(user)
-    }, countMs)
-    tell(user).catch((error: unknown) => log.warn({ err: error }, 'the unread count could not be read'))
+    user.isCounting = false
   }
 
   async function tell(user: UserSessions): Promise<void> {

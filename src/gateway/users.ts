@@ -9,8 +9,8 @@ export type UserSessions = {
   isReading: boolean
   /** No reading before this time (ms): the database was away. */
   retryAt: number
-  /** Running while another unread count must wait. */
-  countTimer: NodeJS.Timeout | null
+  /** The unread count is being told, or was just now. */
+  isCounting: boolean
   /** The count may have changed since it was read. */
   isCountOld: boolean
 }
@@ -41,8 +41,6 @@ export function users(): Users {
       const { user } = session
       if (!user?.sessions.delete(session) || user.sessions.size > 0) return
       byKey.delete(keyOf(user.companyId, user.userId))
-      if (user.countTimer) clearTimeout(user.countTimer)
-      user.countTimer = null
     },
 
     find: (companyId, userId) => byKey.get(keyOf(companyId, userId)),
@@ -60,6 +58,6 @@ const newUser = (companyId: string, userId: string): UserSessions => ({
   sessions: new Set(),
   isReading: false,
   retryAt: 0,
-  countTimer: null,
+  isCounting: false,
   isCountOld: false,
 })
