@@ -51,6 +51,8 @@ const REFUSED = [
   'ivan@example.com/path',
   'ivan@example.com:25',
   'ivan@example.com?subject=x',
+  'ivan%example.org@example.com',
+  'example.org!ivan@example.com',
   '.ivan@example.com',
   'ivan.@example.com',
   'iv..an@example.com',
@@ -87,7 +89,7 @@ suite('an e-mail address', () => {
         const address = parseAddress(texts.join(''))
         if (address === null) return
 
-        expect(address).toMatch(/^[\w!#$%&'*+/=?^`{|}~.-]+@[a-z0-9.-]+$/)
+        expect(address).toMatch(/^[\w#$&'*+/=?^`{|}~.-]+@[a-z0-9.-]+$/)
         expect(parseAddress(address)).toBe(address)
       }),
       { numRuns: 2000 },

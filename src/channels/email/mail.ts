@@ -23,7 +23,7 @@ export function composeMail({ jobId, companyId, notification, locale, text }: Me
 
   if (text.format === 'html') {
     const html = printable(text.body)
-    const plain = convert(html, TO_TEXT).trim()
+    const plain = convert(html.slice(0, MAX_CONVERTED_LENGTH), TO_TEXT).trim()
     return { ...common, subject: title, text: plain || title, html: htmlPage({ title, locale, body: html }) }
   }
   const { cta } = notification
@@ -59,12 +59,15 @@ const printable = (text: string): string =>
     .replaceAll(/\r\n?/g, '\n')
     .replaceAll(/(?![\n\t])\p{Cc}/gu, '')
 
+/** Mailboxes show about half of it. The time to convert grows with the square of the depth, so length must be bounded. */
+const MAX_CONVERTED_LENGTH = 200_000
+
 const heading = { options: { uppercase: false } }
 
 const TO_TEXT: HtmlToTextOptions = {
   wordwrap: false,
   // Deeper than any real mail; keeps a hostile template from overflowing the stack.
-  limits: { maxDepth: 100, maxInputLength: 2_000_000 },
+  limits: { maxDepth: 100 },
   selectors: [
     { selector: 'a', options: { hideLinkHrefIfSameAsText: true, noAnchorUrl: true, linkBrackets: ['<', '>'] } },
     { selector: 'img', format: 'skip' },

@@ -44,7 +44,7 @@ export const RULES: readonly Rule[] = [
     class: 'credentials',
     name: 'a login is demanded in words',
     code: /^5/,
-    text: /authentication (is )?required|must (first )?(authenticate|log ?in)|not authenticated|unauthenticated/i,
+    text: /authentication (is )?required|must (first )?(authenticate|log ?in)|not authenticated/i,
   },
 
   { class: 'greylisted', name: 'greylisting in words', text: /gr[ae]y-?list/i },
@@ -75,7 +75,8 @@ export const RULES: readonly Rule[] = [
   },
   { class: 'rate', name: 'too many connections', at: ['connection'], code: /^421$/ },
   { class: 'connection', name: 'the server is not ready', at: ['connection'], code: /^4/ },
-  { class: 'sender-blocked', name: 'the server does not talk to us', at: ['connection'], code: /^5(?!0[0-4])/ },
+  { class: 'connection', name: 'the server lacks what we need', at: ['connection'], code: /^50/ },
+  { class: 'sender-blocked', name: 'the server does not talk to us', at: ['connection'], code: /^5/ },
 
   {
     class: 'rate',
@@ -188,13 +189,15 @@ export function classify(reply: SmtpReply): {
   verdict: Exclude<Verdict, 'uncertain'>
   retryAfterSeconds?: number
 } {
-  const rule = RULES.find((rule) => fits(rule, reply))
-  const replyClass = rule?.class ?? 'unknown'
+  const replyClass = ruleFor(reply)?.class ?? 'unknown'
   const { verdict, afterSeconds } = VERDICTS[replyClass]
   if (verdict !== 'retry' && reply.code >= 500) return { class: replyClass, verdict }
   const retryAfterSeconds = askedSeconds(reply.text) ?? afterSeconds
   return { class: replyClass, verdict: 'retry', ...(retryAfterSeconds !== undefined && { retryAfterSeconds }) }
 }
+
+/** The rule that decides about a refusal, if there is one. */
+export const ruleFor = (reply: SmtpReply): Rule | undefined => RULES.find((rule) => fits(rule, reply))
 
 const fits = ({ at, code, status, text }: Rule, reply: SmtpReply): boolean =>
   (at?.includes(reply.stage) ?? true) &&

@@ -84,7 +84,8 @@ const messageOf = ({ messageId, from, to, subject, text, html }: Mail): SendMail
   from,
   to: { name: '', address: to },
   messageId,
-  subject,
+  // Text that looks like an encoded word would be decoded by the reader, with whatever is in it.
+  subject: subject.replaceAll('=?', '=\u200b?'),
   text,
   html,
   headers: { 'Auto-Submitted': 'auto-generated' },
