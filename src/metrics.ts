@@ -24,6 +24,13 @@ export function metrics() {
       buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 30],
       registers,
     }),
+    httpSeconds: new Histogram({
+      name: 'eventcenter_http_request_seconds',
+      help: 'Time to answer one request, by method, route and status.',
+      labelNames: ['method', 'route', 'status'],
+      buckets: [0.002, 0.01, 0.05, 0.2, 1, 5, 30],
+      registers,
+    }),
     connections: new Gauge({ name: 'eventcenter_ws_connections', help: 'Open WebSocket sessions.', registers }),
     activeUsers: new Gauge({ name: 'eventcenter_ws_users', help: 'Users with an open session.', registers }),
     framesPublished: new Counter({

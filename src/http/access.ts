@@ -2,9 +2,13 @@ import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify'
 import { AppError } from '../core/errors.ts'
 import type { InitiatedBy } from '../core/event.ts'
 import type { Scope } from '../core/scope.ts'
+import type { Failures } from './limits.ts'
 
-/** Who may call a route: anybody, an end user for himself, or a service whose key has the scope. */
-export type Access = 'public' | 'user' | { scope: Scope }
+/**
+ * Who may call a route: anybody, an end user for himself, or a service whose key has the scope (or, with `orLoopback`,
+ * whoever calls from this machine itself).
+ */
+export type Access = 'public' | 'user' | { scope: Scope; orLoopback?: true }
 
 export type ServiceCaller = {
   kind: 'service'
@@ -37,7 +41,7 @@ declare module 'fastify' {
  * Closes every route that does not say who may call it: the server does not even start then. Callers are known before
  * the body is read.
  */
-export function accessControl(app: FastifyInstance, authenticate: Authenticate): void {
+export function accessControl(app: FastifyInstance, authenticate: Authenticate, failures: Failures): void {
   app.decorateRequest('caller', null)
 
   app.addHook('onRoute', (route: RouteOptions) => {
@@ -48,7 +52,11 @@ export function accessControl(app: FastifyInstance, authenticate: Authenticate):
   app.addHook('onRequest', async (request) => {
     const { access } = request.routeOptions.config
     if (request.is404 || access === 'public') return
-    request.caller = await identify(request, authenticate)
+    if (typeof access === 'object' && access.orLoopback && isLoopback(request)) return
+    request.caller = await identify(request, authenticate).catch(async (error: unknown) => {
+      if (error instanceof AppError && error.code === 'unauthorized') await failures.note(request)
+      throw error
+    })
     allow(request.caller, access)
   })
 }
@@ -101,6 +109,16 @@ function allow(caller: Caller, access: Access | undefined): void {
     throw new AppError('forbidden', `The API key has no scope \`${access.scope}\``)
   }
 }
+
+const LOOPBACK = /^(::1|(::ffff:)?127\.\d+\.\d+\.\d+)$/
+
+/** From this machine and not through a proxy on it, which would make the whole world look local. */
+const isLoopback = ({ headers, socket }: FastifyRequest): boolean =>
+  LOOPBACK.test(socket.remoteAddress ?? '') &&
+  !PROXY_HEADERS.some((name) => headers[name] !== undefined) &&
+  headers.authorization === undefined
+
+const PROXY_HEADERS = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via']
 
 /** A caller without a company may name one in `X-Company-Id`; everybody else may at most name his own. */
 function companyOf(request: FastifyRequest, companyId: string, isPlatform: boolean): string {

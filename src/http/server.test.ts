@@ -4,6 +4,7 @@ import { expect, suite, test } from 'vitest'
 import { z } from 'zod'
 import { AppError } from '../core/errors.ts'
 import { type Authenticate, initiatedBy } from './access.ts'
+import { metrics } from '../metrics.ts'
 import { operationsRoutes } from './operations.ts'
 import { httpServer } from './server.ts'
 
@@ -45,8 +46,8 @@ const routes: FastifyPluginAsyncZod = async (app) => {
 }
 
 const start = (log = pino({ level: 'silent' })) => {
-  const app = httpServer({ log }, { authenticate })
-  void app.register(operationsRoutes())
+  const app = httpServer({ log, metrics: metrics() }, { authenticate })
+  void app.register(operationsRoutes({ log, metrics: metrics() }, []))
   void app.register(routes)
   return app
 }

@@ -1,24 +1,35 @@
 import { randomUUID } from 'node:crypto'
 import { fastify, LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import { AppError } from '../core/errors.ts'
 import type { Ports } from '../ports.ts'
 import { accessControl, type Authenticate } from './access.ts'
+import { CONNECTION_LIMITS, KEEP_ALIVE_MS, MAX_HEADERS, refuseConnection } from './connection-limits.ts'
+import { cors } from './cors.ts'
+import { apiDocs } from './docs.ts'
+import { jsonBodies } from './json-body.ts'
+import { DEFAULT_LIMITS, type HttpLimits, inFlightLimit, rateLimits } from './limits.ts'
 import { sendNotFound, sendProblem } from './problem.ts'
+import { securityHeaders } from './security-headers.ts'
 import { zodValidation } from './validation.ts'
 
 export type HttpOptions = {
   authenticate: Authenticate
+  /** Origins whose pages may call the routes of end users. */
+  allowedOrigins?: readonly string[]
   /** Proxies whose X-Forwarded-* headers count, by address or number of hops; none unless configured. */
   trustProxy?: string[] | number
+  limits?: Partial<HttpLimits>
 }
 
 /**
- * The HTTP server, without routes: `app.register(eventRoutes(ports))` adds them. It knows its callers, checks what they
- * send, and answers every error as a problem (RFC 9457).
+ * The HTTP server, with its documentation and without routes: `app.register(eventRoutes(ports))` adds them. It knows its
+ * callers, checks what they send, bounds what they may use, and answers every error as a problem (RFC 9457).
  */
 export function httpServer(
-  { log }: Pick<Ports, 'log'>,
-  { authenticate, trustProxy = [] }: HttpOptions,
+  { log, metrics }: Pick<Ports, 'log' | 'metrics'>,
+  { authenticate, allowedOrigins = [], trustProxy = [], limits = {} }: HttpOptions,
 ): FastifyInstance {
+  const allLimits = { ...DEFAULT_LIMITS, ...limits }
   const loggerInstance: FastifyBaseLogger = log
   const app = fastify({
     loggerInstance,
@@ -26,17 +37,37 @@ export function httpServer(
     genReqId: () => randomUUID(),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     bodyLimit: BODY_LIMIT_BYTES,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    http: CONNECTION_LIMITS,
+    requestTimeout: CONNECTION_LIMITS.requestTimeout,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    clientErrorHandler: refuseConnection,
+    frameworkErrors: sendProblem,
   })
+  app.server.maxHeadersCount = MAX_HEADERS
 
   app.setErrorHandler(sendProblem)
   app.setNotFoundHandler(sendNotFound)
+  jsonBodies(app)
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
+    if (/%00/.test(request.url)) throw new AppError('invalid', 'The address must not hold the character U+0000')
   })
-  accessControl(app, authenticate)
+  app.addHook('onResponse', async ({ method, routeOptions }, { statusCode, elapsedTime }) => {
+    metrics.httpSeconds.observe({ method, route: routeOptions.url ?? 'none', status: statusCode }, elapsedTime / 1000)
+  })
+  inFlightLimit(app, allLimits)
+  securityHeaders(app)
+  cors(app, allowedOrigins)
+  apiDocs(app)
+  const failures = rateLimits(app, allLimits)
+  accessControl(app, authenticate, failures)
   zodValidation(app)
   return app
 }
 
 /** A route that takes batches raises it for itself: `bodyLimit`. */
 const BODY_LIMIT_BYTES = 256 * 1024
+
+/** Ids of events may have 1,300 characters. */
+const MAX_PARAM_LENGTH = 1300
