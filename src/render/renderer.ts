@@ -20,8 +20,11 @@ export type Renderer = {
     variables: TemplateVariables,
     locale: string,
   ): Promise<TemplateSource>
-  /** What is wrong with a template as written, without variables. Empty when it may be saved. */
-  faults(source: TemplateSource, bodyFormat: 'html' | 'text'): Promise<TemplateFault[]>
+  /**
+   * What is wrong with a template as written, without variables. Empty when it may be saved. With a locale, also what
+   * that language asks for: all its plural forms.
+   */
+  faults(source: TemplateSource, bodyFormat: 'html' | 'text', locale?: string): Promise<TemplateFault[]>
   close(): Promise<void>
 }
 
