@@ -155,10 +155,7 @@ suite('a template to be saved', () => {
     ['<a href="//evil.com">', ['the href must be']],
     ['<meta http-equiv="Refresh" content="0">', ['a refresh']],
     ['<p {% if data.x %}title="{% endif %}{{ data.x }}">', ['the branches of if']],
-    [
-      '{% case data.x %}{% when 1 %}<p title="{% when 2 %}<p title="{% endcase %}',
-      ['the branches of case', 'inside a tag'],
-    ],
+    ['{% case data.x %}{% when 1 %}<p title="{% when 2 %}<p title="{% endcase %}', ['the branches of case']],
     ['{% for x in data.xs %}<p title="{% endfor %}', ['the body of a loop']],
     ['{% capture x %}<p title="{% endcapture %}', ['what is captured']],
     ['<p title="', ['ends inside a tag']],
