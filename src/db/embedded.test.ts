@@ -269,9 +269,13 @@ suite('the built-in database', () => {
     const embedded = await start(directory)
     await query(embedded, 'create table person (address text unique)')
 
-    const insert = query(embedded, `insert into person values ('anna@example.com'), ('anna@example.com')`)
+    const [twice, misread] = await Promise.allSettled([
+      query(embedded, `insert into person values ('anna@example.com'), ('anna@example.com')`),
+      query(embedded, `select address::integer from (values ('anna@example.com')) as person (address)`),
+    ])
 
-    await expect(insert).rejects.toMatchObject({ code: '23505' })
+    expect(twice).toMatchObject({ reason: { code: '23505', detail: expect.stringContaining('anna') } })
+    expect(misread).toMatchObject({ reason: { message: expect.stringContaining('anna') } })
     expect(await readFile(join(directory, 'postgres.log'), 'utf8')).not.toContain('anna')
   })
 

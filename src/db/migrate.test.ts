@@ -81,6 +81,16 @@ suite.for(['15', '18'])('PostgreSQL %s', (version) => {
     expect(await migrate(url, directory)).toEqual({ applied: ['0002_two.sql', '0003_three.sql'] })
   })
 
+  test('keeps nothing of a file that it cannot note as applied', async () => {
+    const { url, db } = await emptyDatabase(version)
+    const directory = await filesOf({
+      '0001_one.sql': `create table one (); insert into schema_migration (name, checksum) values ('0001_one.sql', '')`,
+    })
+
+    await expect(migrate(url, directory)).rejects.toThrow('duplicate key')
+    expect(await db.query(`select to_regclass('one') as one`)).toEqual([{ one: null }])
+  })
+
   test('builds an index beside running work, also when processes start together', async () => {
     const { url, db } = await emptyDatabase(version)
     const directory = await filesOf({

@@ -78,11 +78,12 @@ suite('a value from the database', () => {
 
     const rows = await using({ url }, (db) =>
       db.query(
-        `select timestamptz '2026-01-02 03:04:05Z' as at, current_setting('work_mem') as memory, current_setting('application_name') as name`,
+        `select timestamptz '2026-01-02 03:04:05Z' as at, current_setting('work_mem') as memory,
+           current_setting('application_name') as name, current_setting('statement_timeout') as timeout`,
       ),
     )
 
-    expect(rows).toEqual([{ at: '2026-01-02T03:04:05.000Z', memory: '8MB', name: 'mine' }])
+    expect(rows).toEqual([{ at: '2026-01-02T03:04:05.000Z', memory: '8MB', name: 'mine', timeout: '10s' }])
   })
 })
 

@@ -52,7 +52,8 @@ suite('the binaries of PostgreSQL', () => {
 
   test('are copied, once, to where their user can reach them', async () => {
     const native = await unpack()
-    await chmod(join(directory, 'package'), 0o700)
+    for (const name of ['lib/postgresql', 'share/postgresql', '..']) await chmod(join(native, name), 0o700)
+    await chmod(join(native, 'lib/libxml2.so.2'), 0o600)
     const user = (await unprivilegedUser(join(directory, 'none'))) ?? { uid: own.uid + 1, gid: own.gid + 1 }
 
     const found = await Promise.all([1, 2].map(() => postgresBinaries(directory, user, native)))
