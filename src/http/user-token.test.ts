@@ -217,11 +217,15 @@ suite('a user token signed by an issuer whose keys are fetched', () => {
   })
 
   test('is refused with an algorithm that is not its key', async () => {
-    const issuer = await jwksServer([await jwk(rsa.publicKey, { kid: 'a', alg: 'RS256' })])
+    const issuer = await jwksServer([
+      await jwk(rsa.publicKey, { kid: 'a', alg: 'RS256' }),
+      await jwk(rsa.publicKey, { kid: 'any' }),
+    ])
     const tokens = userTokens({ jwksUrl: issuer.url })
 
     for (const alg of ['PS256', 'RS384', 'RS512']) {
       expect((await refusal(tokens, await byKey(rsa.privateKey, { alg, kid: 'a' }))).code).toBe('unauthorized')
+      expect((await refusal(tokens, await byKey(rsa.privateKey, { alg, kid: 'any' }))).code).toBe('unauthorized')
     }
     const other = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     const error = await refusal(tokens, await byKey(other.privateKey, { alg: 'ES256', kid: 'a' }))
