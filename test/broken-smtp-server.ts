@@ -18,7 +18,7 @@ export type BrokenSmtpServer = {
   bodies: string[]
   /** Changes what happens from now on. */
   script: Script
-  close(): Promise<void>
+  close: () => Promise<void>
 }
 
 const GOOD: Record<keyof Script, Answer> = {

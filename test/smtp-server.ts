@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { buffer } from 'node:stream/consumers'
 import { SMTPServer } from 'smtp-server'
 
 export type ReceivedMail = {
@@ -29,8 +28,8 @@ export type SmtpDouble = {
   url: string
   mails: ReceivedMail[]
   /** The first mail that fits, as soon as it is here. */
-  mail(fits?: (mail: ReceivedMail) => boolean): Promise<ReceivedMail>
-  close(): Promise<void>
+  mail: (fits?: (mail: ReceivedMail) => boolean) => Promise<ReceivedMail>
+  close: () => Promise<void>
 }
 
 /** A mail server as strict as real ones are: what breaks the rules of RFC 5321 and 5322 is refused, and says why. */
@@ -59,9 +58,11 @@ export async function startSmtpServer({
       callback(reason === null ? null : refusal(Number(code), text))
     },
     onData: (stream, { envelope, secure, user }, callback) => {
-      void buffer(stream).then((bytes) => {
-        const raw = bytes.toString('latin1')
-        const fault = faultOf(raw)
+      const chunks: Buffer[] = []
+      stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+      stream.on('end', () => {
+        const bytes = Buffer.concat(chunks)
+        const fault = faultOf(bytes.toString('latin1'))
         if (fault !== null) return callback(refusal(554, `5.6.0 ${fault}`))
 
         mails.push({
@@ -102,7 +103,8 @@ export async function startSmtpServer({
 
 const refusal = (responseCode: number, message: string): Error => Object.assign(new Error(message), { responseCode })
 
-const isPlainAddress = (address: string): boolean => /^[!-?A-~]{1,64}@[a-z0-9.-]{1,253}$/.test(address)
+/** The protocol library has turned punycode into letters by then. */
+const isPlainAddress = (address: string): boolean => /^[!-?A-~]{1,64}@[\p{L}\p{M}\p{N}.-]{1,253}$/u.test(address)
 
 /** What must be there once, and no more than once. */
 const REQUIRED_HEADERS = ['from', 'to', 'date', 'message-id', 'subject', 'mime-version', 'content-type']

@@ -7,7 +7,7 @@ export type KeptMail = {
   mail_from: string
   mail_to: string
   subject: string
-  at: Date
+  at: string
 }
 export type KeptMailParts = KeptMail & { text_part: string; html_part: string | null }
 
