@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify'
 import { AppError } from '../core/errors.ts'
 import type { InitiatedBy } from '../core/event.ts'
 import type { Scope } from '../core/scope.ts'
-import type { Failures } from './limits.ts'
+import type { NoteFailure } from './limits.ts'
 
 /**
  * Who may call a route: anybody, an end user for himself, or a service whose key has the scope (or, with `orLoopback`,
@@ -41,7 +41,7 @@ declare module 'fastify' {
  * Closes every route that does not say who may call it: the server does not even start then. Callers are known before
  * the body is read.
  */
-export function accessControl(app: FastifyInstance, authenticate: Authenticate, failures: Failures): void {
+export function accessControl(app: FastifyInstance, authenticate: Authenticate, noteFailure: NoteFailure): void {
   app.decorateRequest('caller', null)
 
   app.addHook('onRoute', (route: RouteOptions) => {
@@ -53,8 +53,8 @@ export function accessControl(app: FastifyInstance, authenticate: Authenticate, 
     const { access } = request.routeOptions.config
     if (request.is404 || access === 'public') return
     if (typeof access === 'object' && access.orLoopback && isLoopback(request)) return
-    request.caller = await identify(request, authenticate).catch(async (error: unknown) => {
-      if (error instanceof AppError && error.code === 'unauthorized') await failures.note(request)
+    request.caller = await identify(request, authenticate).catch((error: unknown) => {
+      if (error instanceof AppError && error.code === 'unauthorized') noteFailure(request)
       throw error
     })
     allow(request.caller, access)

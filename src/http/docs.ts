@@ -1,9 +1,7 @@
 import swagger from '@fastify/swagger'
-import type { FastifyInstance, FastifySchema, RouteOptions } from 'fastify'
-import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
+import type { FastifyInstance } from 'fastify'
 import { docsScript } from './docs-script.ts'
-import { problemSchema } from './problem.ts'
-import type { Access } from './access.ts'
+import { openApiDocument, openApiRoute } from './openapi.ts'
 
 /** `/openapi.json`, made from the routes as they run, and a page to read and try it: `/docs`. */
 export function apiDocs(app: FastifyInstance): void {
@@ -13,11 +11,8 @@ export function apiDocs(app: FastifyInstance): void {
       info: { title: 'EventCenter', version: '1', description: DESCRIPTION },
       components: { securitySchemes: SECURITY_SCHEMES },
     },
-    transform: (document) => {
-      const { schema, url } = jsonSchemaTransform(document)
-      return { schema: withAccess(schema, document.route), url }
-    },
-    transformObject: jsonSchemaTransformObject,
+    transform: openApiRoute,
+    transformObject: openApiDocument,
   })
 
   void app.register(async (app) => {
@@ -54,39 +49,6 @@ const SECURITY_SCHEMES = {
   },
 } as const
 
-type Answers = Record<string, unknown>
-
-/** Adds who may call a route, and how it answers errors. */
-function withAccess(schema: FastifySchema, route: RouteOptions): FastifySchema {
-  if (schema.hide) return schema
-  const access = route.config?.access
-  const isOpen = access === 'public'
-  return {
-    ...schema,
-    security: securityOf(access),
-    response: {
-      ...(schema.response as Answers),
-      400: problem('The request is wrong: `errors` names each field at fault.'),
-      ...(!isOpen && { 401: problem('Credentials are missing or not valid.') }),
-      ...(!isOpen && { 403: problem('The caller may not do this.') }),
-      ...(route.url.includes(':') && { 404: problem('There is none, or it is of somebody else.') }),
-      429: problem('Too many requests: wait as long as `Retry-After` says.'),
-      503: problem('Something this needs is away: try again after `Retry-After`.'),
-    },
-  }
-}
-
-function securityOf(access: Access | undefined): Record<string, string[]>[] {
-  if (access === 'user') return [{ userToken: [] }]
-  return typeof access === 'object' ? [{ apiKey: [access.scope] }] : []
-}
-
-/** Named by reference: `jsonSchemaTransformObject` puts every schema that has an id into the components. */
-const problem = (description: string): object => ({
-  description,
-  content: { 'application/problem+json': { schema: { $ref: `#/components/schemas/${problemSchema.meta()?.id}` } } },
-})
-
 const PAGE = `<!doctype html>
 <html lang="en">
 <head>
@@ -108,6 +70,7 @@ const START = `Scalar.createApiReference('#app', {
   telemetry: false,
   showDeveloperTools: 'never',
   agent: { disabled: true },
+  mcp: { disabled: true },
   hideClientButton: true,
 })
 `

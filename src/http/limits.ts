@@ -1,6 +1,7 @@
-import rateLimit from '@fastify/rate-limit'
+import { isIPv6 } from 'node:net'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { AppError } from '../core/errors.ts'
+import { windowCounter } from './window-counter.ts'
 
 export type HttpLimits = {
   servicePerMinute: number
@@ -42,48 +43,59 @@ export function inFlightLimit(app: FastifyInstance, { inFlight }: HttpLimits): v
   })
 }
 
-/** Who sends wrong credentials too often; `note` throws `too-many` then. Right ones always count, whatever others send. */
-export type Failures = { note: (request: FastifyRequest) => Promise<void> }
-
 /**
  * Requests in a minute by who is known to send them: the key, the user, and only for public pages the address. Counted in
- * this process: several processes together let through as many times more.
+ * this process: several processes together let through as many times more. Runs when the callers are known.
  */
-export function rateLimits(app: FastifyInstance, limits: HttpLimits): Failures {
-  void app.register(rateLimit, {
-    timeWindow: MINUTE_MS,
-    cache: 20_000,
-    enableDraftSpec: true,
-    max: ({ caller }: FastifyRequest) => {
-      if (!caller) return limits.addressPerMinute
-      return caller.kind === 'service' ? limits.servicePerMinute : limits.userPerMinute
-    },
-    keyGenerator: identityOf,
-    allowList: (request) => request.routeOptions.config.isProbe === true,
-    errorResponseBuilder: (_request, { ttl }) => tooMany('Too many requests', ttl),
-  })
+export function rateLimit(app: FastifyInstance, limits: HttpLimits): void {
+  const counter = windowCounter(MINUTE_MS, MAX_KEYS)
 
-  let count: ReturnType<FastifyInstance['createRateLimit']> | undefined
-  return {
-    async note(request) {
-      count ??= app.createRateLimit({
-        max: limits.failuresPerMinute,
-        timeWindow: MINUTE_MS,
-        keyGenerator: ({ ip }) => `failures ${ip}`,
-        allowList: [],
-      })
-      const state = await count(request)
-      if (!state.isAllowed && state.isExceeded) throw tooMany('Too many requests with wrong credentials', state.ttl)
-    },
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.routeOptions.config.isProbe) return
+    const { key, max } = identityOf(request, limits)
+    const { count, endsInMs } = counter.count(key)
+    reply.headers({
+      'ratelimit-limit': max,
+      'ratelimit-remaining': Math.max(0, max - count),
+      'ratelimit-reset': Math.ceil(endsInMs / 1000),
+    })
+    if (count > max) throw tooMany('Too many requests', endsInMs)
+  })
+}
+
+/** Notes that an address sent wrong credentials; throws `too-many` when it did so too often. */
+export type NoteFailure = (request: FastifyRequest) => void
+
+/** Right credentials always count, whatever others send from the same address. */
+export function failureLimit({ failuresPerMinute }: HttpLimits): NoteFailure {
+  const counter = windowCounter(MINUTE_MS, MAX_KEYS)
+  return ({ ip }) => {
+    const { count, endsInMs } = counter.count(networkOf(ip))
+    if (count > failuresPerMinute) throw tooMany('Too many requests with wrong credentials', endsInMs)
   }
 }
 
 const MINUTE_MS = 60_000
+const MAX_KEYS = 20_000
 
-function identityOf({ caller, ip }: FastifyRequest): string {
-  if (!caller) return `address ${ip}`
-  return caller.kind === 'service' ? `key ${caller.keyId}` : `user ${JSON.stringify([caller.companyId, caller.userId])}`
+function identityOf({ caller, ip }: FastifyRequest, limits: HttpLimits): { key: string; max: number } {
+  if (!caller) return { key: `address ${networkOf(ip)}`, max: limits.addressPerMinute }
+  if (caller.kind === 'service') return { key: `key ${caller.keyId}`, max: limits.servicePerMinute }
+  return { key: `user ${JSON.stringify([caller.companyId, caller.userId])}`, max: limits.userPerMinute }
 }
 
-const tooMany = (what: string, ttlMs: number): AppError =>
-  new AppError('too-many', `${what}: wait as long as Retry-After says`, { retryAfterSeconds: ttlMs / 1000 })
+/** An IPv6 client owns all addresses of its network of 64 bits. */
+export function networkOf(ip: string): string {
+  if (!isIPv6(ip) || ip.includes('.')) return ip
+  const [head = '', tail] = ip.toLowerCase().split('::')
+  const left = head === '' ? [] : head.split(':')
+  const right = tail === undefined || tail === '' ? [] : tail.split(':')
+  const groups = [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right]
+  return groups
+    .slice(0, 4)
+    .map((group) => parseInt(group, 16).toString(16))
+    .join(':')
+}
+
+const tooMany = (what: string, endsInMs: number): AppError =>
+  new AppError('too-many', `${what}: wait as long as Retry-After says`, { retryAfterSeconds: endsInMs / 1000 })

@@ -2,14 +2,13 @@ import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { afterAll, beforeAll, beforeEach, expect, suite, test } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
+import { serverWith } from '../../test/http.ts'
 import { putNotification } from '../../test/inbox.ts'
 import type { LiveFrame } from '../bus/bus.ts'
 import { memoryBus } from '../bus/memory.ts'
 import { idOfUuid } from '../core/id.ts'
-import { metrics } from '../metrics.ts'
 import { wakeSnoozed } from '../pipeline/snooze.ts'
 import { notificationRoutes } from './notifications.ts'
-import { httpServer } from './server.ts'
 
 const log = pino({ level: 'silent' })
 let database: FreshDatabase
@@ -21,19 +20,7 @@ const bus = memoryBus()
 
 beforeAll(async () => {
   database = await freshDatabase()
-  app = httpServer(
-    { log },
-    {
-      authenticate: {
-        service: async () => null,
-        user: async (token) => {
-          const [companyId = '', userId = ''] = token.split('.')
-          return { companyId, userId, roles: [] }
-        },
-      },
-    },
-  )
-  void app.register(notificationRoutes({ db: database.db, bus, log }))
+  app = serverWith(notificationRoutes({ db: database.db, bus, log }))
   await bus.subscribe(
     (frame) => frames.push(frame),
     () => {},

@@ -7,7 +7,7 @@ import { CONNECTION_LIMITS, KEEP_ALIVE_MS, MAX_HEADERS, refuseConnection } from 
 import { cors } from './cors.ts'
 import { apiDocs } from './docs.ts'
 import { jsonBodies } from './json-body.ts'
-import { DEFAULT_LIMITS, type HttpLimits, inFlightLimit, rateLimits } from './limits.ts'
+import { DEFAULT_LIMITS, failureLimit, type HttpLimits, inFlightLimit, rateLimit } from './limits.ts'
 import { sendNotFound, sendProblem } from './problem.ts'
 import { securityHeaders } from './security-headers.ts'
 import { zodValidation } from './validation.ts'
@@ -19,6 +19,7 @@ export type HttpOptions = {
   /** Proxies whose X-Forwarded-* headers count, by address or number of hops; none unless configured. */
   trustProxy?: string[] | number
   limits?: Partial<HttpLimits>
+  connection?: Partial<typeof CONNECTION_LIMITS>
 }
 
 /**
@@ -27,8 +28,9 @@ export type HttpOptions = {
  */
 export function httpServer(
   { log, metrics }: Pick<Ports, 'log' | 'metrics'>,
-  { authenticate, allowedOrigins = [], trustProxy = [], limits = {} }: HttpOptions,
+  { authenticate, allowedOrigins = [], trustProxy = [], limits = {}, connection = {} }: HttpOptions,
 ): FastifyInstance {
+  const connectionLimits = { ...CONNECTION_LIMITS, ...connection }
   const allLimits = { ...DEFAULT_LIMITS, ...limits }
   const loggerInstance: FastifyBaseLogger = log
   const app = fastify({
@@ -38,8 +40,8 @@ export function httpServer(
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     bodyLimit: BODY_LIMIT_BYTES,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
-    http: CONNECTION_LIMITS,
-    requestTimeout: CONNECTION_LIMITS.requestTimeout,
+    http: connectionLimits,
+    requestTimeout: connectionLimits.requestTimeout,
     keepAliveTimeout: KEEP_ALIVE_MS,
     clientErrorHandler: refuseConnection,
     frameworkErrors: sendProblem,
@@ -60,8 +62,8 @@ export function httpServer(
   securityHeaders(app)
   cors(app, allowedOrigins)
   apiDocs(app)
-  const failures = rateLimits(app, allLimits)
-  accessControl(app, authenticate, failures)
+  accessControl(app, authenticate, failureLimit(allLimits))
+  rateLimit(app, allLimits)
   zodValidation(app)
   return app
 }
