@@ -29,6 +29,9 @@ export async function serve(roles: readonly string[]): Promise<void> {
   )
 }
 
+/** After the drain's own time, for closing what it has cut off. */
+const GRACE_SECONDS = 5
+
 /**
  * Ends the app when the process shall end: the first signal drains it, the second ends everything at once. An error that
  * nobody handled leaves the process in an unknown state, so it ends too. Whatever is cut off is taken over later by
@@ -42,7 +45,7 @@ function endWithProcess(starting: Promise<App>, { SHUTDOWN_SECONDS }: Config, lo
     setTimeout(() => {
       log.error({ shutdownSeconds: SHUTDOWN_SECONDS }, 'shutdown took too long')
       process.exit(1)
-    }, SHUTDOWN_SECONDS * 1000).unref()
+    }, (SHUTDOWN_SECONDS + GRACE_SECONDS) * 1000).unref()
     try {
       const app = await starting
       await app.close()
@@ -54,7 +57,7 @@ function endWithProcess(starting: Promise<App>, { SHUTDOWN_SECONDS }: Config, lo
     process.exit(exitCode)
   }
 
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       if (isEnding) process.exit(1)
       log.info({ signal }, 'stopping')
