@@ -23,10 +23,18 @@ const LAYERS: { name: string; has: RegExp; mayImport: string[] }[] = [
     mayImport: ['core', 'ports'],
   },
   { name: 'store', has: /^src\/store\//, mayImport: ['core', 'ports', 'store'] },
-  { name: 'adapters', has: /^src\/(queue|bus|channels|directory|render|db)\//, mayImport: ['core', 'ports', 'store', 'adapters'] },
+  {
+    name: 'adapters',
+    has: /^src\/(queue|bus|channels|directory|render|db)\//,
+    mayImport: ['core', 'ports', 'store', 'adapters'],
+  },
   { name: 'steps', has: /^src\/pipeline\//, mayImport: ['core', 'ports', 'store'] },
   { name: 'edges', has: /^src\/(http|gateway)\//, mayImport: ['core', 'ports', 'store', 'steps', 'edges'] },
-  { name: 'settings', has: /^src\/(config|settings|settings-rules|secrets|log)\.ts$/, mayImport: ['core', 'ports', 'adapters', 'settings'] },
+  {
+    name: 'settings',
+    has: /^src\/(config|settings|settings-rules|secrets|log)\.ts$/,
+    mayImport: ['core', 'ports', 'adapters', 'settings'],
+  },
   {
     name: 'top',
     has: /^src\/(main|app|web|process-number)\.ts$|^src\/commands\//,
@@ -100,13 +108,17 @@ suite('the architecture', () => {
 
   test('SQL is in the store and in adapters of PostgreSQL', () => {
     const sql = /[`']\s*(with \w+ as|select .+ from|insert into|update \w+ set|delete from)\b/i
-    const wrong = production.filter(({ name, text }) => !/^src\/(store|queue|bus|directory|db)\//.test(name) && sql.test(text))
+    const wrong = production.filter(
+      ({ name, text }) => !/^src\/(store|queue|bus|directory|db)\//.test(name) && sql.test(text),
+    )
 
     expect(wrong.map(({ name }) => name)).toEqual([])
   })
 
   test('names say what a file is', () => {
-    const wrong = files.filter(({ name }) => /(^|\/)(utils?|helpers?|common|types|services|lib|index|misc)(\/|\.ts$)/.test(name))
+    const wrong = files.filter(({ name }) =>
+      /(^|\/)(utils?|helpers?|common|types|services|lib|index|misc)(\/|\.ts$)/.test(name),
+    )
 
     expect(wrong.map(({ name }) => name)).toEqual([])
   })
@@ -138,7 +150,9 @@ async function sourceFiles(folder: string): Promise<SourceFile[]> {
 }
 
 function importsOf(from: string, text: string): Import[] {
-  const found = text.matchAll(/(?:^|\n)\s*(?:import|export)\s+(type\s)?[^'"]*?['"](\.[^'"]+)['"]|import\(['"](\.[^'"]+)['"]\)/g)
+  const found = text.matchAll(
+    /(?:^|\n)\s*(?:import|export)\s+(type\s)?[^'"]*?['"](\.[^'"]+)['"]|import\(['"](\.[^'"]+)['"]\)/g,
+  )
   return [...found].map(([, type, fixed, dynamic]) => ({
     from,
     to: path.normalize(path.join(path.dirname(from), fixed ?? dynamic ?? '')),
@@ -167,4 +181,7 @@ function cycles(all: readonly SourceFile[]): string[] {
 }
 
 const lines = (text: string): { line: string; n: number }[] =>
-  text.trimEnd().split('\n').map((line, index) => ({ line, n: index + 1 }))
+  text
+    .trimEnd()
+    .split('\n')
+    .map((line, index) => ({ line, n: index + 1 }))

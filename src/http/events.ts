@@ -14,7 +14,8 @@ const BATCH_BODY_LIMIT_BYTES = 4 * 1024 * 1024
 const MAX_BATCH = 1000
 
 type EventOptions = {
-  publicUrl: string
+  /** Where callers reach this server. */
+  publicUrl: () => string
   /** Accepts that may wait for the database at once; more are refused, so that an outage does not fill the memory. */
   maxWaitingAccepts: number
 }
@@ -37,7 +38,7 @@ export const eventRoutes =
       status: 'accepted' as const,
       event_id,
       jobs_count,
-      status_url: new URL(`/api/v1/events/${encodeURIComponent(event_id)}`, publicUrl).href,
+      status_url: new URL(`/api/v1/events/${encodeURIComponent(event_id)}`, publicUrl()).href,
     })
 
     async function withinLimit<Result>(weight: number, work: () => Promise<Result>): Promise<Result> {

@@ -21,7 +21,7 @@ type DeliverPorts = Pick<
 export type DeliverOptions = {
   defaultLocale: string
   /** Where users reach this server; templates get it as `links.inbox`. */
-  publicUrl: string
+  publicUrl: () => string
   leaseSeconds: number
   /** One send that takes longer is given up; what it may have done is uncertain. */
   sendTimeoutSeconds: number
@@ -223,7 +223,7 @@ function variablesOf(delivery: ClaimedDelivery, user: User, locale: string, { pu
     user: { ...user.profile, user_id: user.user_id, locale: user.locale ?? locale },
     event: delivery.event as unknown as JsonObject,
     data: { ...delivery.event.data, ...delivery.vars },
-    links: { inbox: publicUrl },
+    links: { inbox: publicUrl() },
   }
 }
 

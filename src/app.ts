@@ -1,0 +1,170 @@
+import type { Logger } from 'pino'
+import { memoryBus } from './bus/memory.ts'
+import { postgresBus } from './bus/postgres.ts'
+import { all } from './channels/all.ts'
+import type { ChannelDefinition } from './channels/channel.ts'
+import { openChannels } from './channels/open.ts'
+import type { Config } from './config.ts'
+import { apiKeyHash, apiKeyId } from './core/api-key.ts'
+import { idGenerator } from './core/id.ts'
+import { SCOPES } from './core/scope.ts'
+import { startEmbedded } from './db/embedded.ts'
+import { migrate } from './db/migrate.ts'
+import { connect } from './db/pool.ts'
+import { databaseDirectory } from './directory/database.ts'
+import type { Readiness } from './http/ready.ts'
+import { metrics as openMetrics } from './metrics.ts'
+import { deliver } from './pipeline/deliver.ts'
+// import { importCatalog } from './pipeline/import-catalog.ts'
+import { startScheduler, type Chore } from './pipeline/scheduler.ts'
+import { wakeSnoozed } from './pipeline/snooze.ts'
+import { sweepLeases } from './pipeline/sweep.ts'
+import { startWorker, type Worker } from './pipeline/worker.ts'
+import type { Ports } from './ports.ts'
+import { processNumber, type ProcessNumber } from './process-number.ts'
+import { postgresQueue } from './queue/postgres.ts'
+import { liquidRenderer } from './render/liquid-renderer.ts'
+import { secretsOf } from './secrets.ts'
+import { embeddedDirectory } from './settings.ts'
+import { insertApiKey } from './store/api-key.ts'
+import { eventTypes } from './store/event-types.ts'
+import { mailOutbox } from './store/outbox-mail.ts'
+import { createPartitions } from './store/partitions.ts'
+import { startWeb } from './web.ts'
+
+export type App = {
+  /** Where it listens, for this machine. */
+  url: string
+  /** The data directory was new. */
+  firstStart: boolean
+  /** The first API key, while its file is there. */
+  apiKey?: string
+  /** Drains: takes nothing new, ends what is in progress within SHUTDOWN_SECONDS, gives back the rest. */
+  close: () => Promise<void>
+}
+
+export type AppOptions = { log: Logger; channels?: readonly ChannelDefinition[] }
+
+/** Longer than any provider's own timeout, so that a send that is given up is really over. */
+const SEND_TIMEOUT_SECONDS = 60
+const BATCH_SIZE = 50
+
+/**
+ * The composition root: opens every adapter, hands the ports to the steps, and starts the roles that the configuration
+ * names. What was opened is closed in reverse, also when a later part fails to start.
+ */
+export async function startApp(config: Config, { log, channels: definitions = all }: AppOptions): Promise<App> {
+  const closers: (() => Promise<unknown>)[] = []
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).toReversed()) {
+      await closer().catch((error: unknown) => log.error({ err: error }, 'closing a part failed'))
+    }
+  }
+
+  try {
+    const secrets = await secretsOf(config)
+    const { url: databaseUrl, isEmbedded } = await openDatabase(config, log, closers)
+    const db = connect(databaseUrl, {
+      maxConnections: 10,
+      applicationName: 'eventcenter',
+      onError: (error) => log.warn({ err: error }, 'an idle database connection was lost'),
+    })
+    closers.push(() => db.close())
+    await createPartitions(db)
+
+    const number = await processNumber(db, config.ROLES)
+    closers.push(() => number.free())
+    const nextId = idGenerator(number.current)
+
+    const metrics = openMetrics()
+    // Without a server, this process is the only one; with one, others may run the gateway or the workers.
+    const bus = isEmbedded ? memoryBus() : postgresBus(db)
+    closers.push(() => bus.close())
+    const renderer = liquidRenderer()
+    closers.push(() => renderer.close())
+    const channelPorts = { bus, mailOutbox: mailOutbox(db) }
+    const channels = openChannels(config.channels, channelPorts, config.RETRY_SECONDS, definitions)
+    closers.push(() => Promise.all([...channels.values()].map((channel) => channel.close?.())))
+    const queue = postgresQueue({ db, nextId, workerId: number.processId, leaseSeconds: config.LEASE_SECONDS })
+    closers.push(() => queue.close())
+    const directory = databaseDirectory(db)
+    const types = eventTypes({ db })
+    const ports: Ports = { db, queue, bus, directory, channels, eventTypes: types, renderer, nextId, metrics, log }
+
+    if (secrets.apiKey !== undefined) await registerFirstKey(ports, secrets.apiKey)
+    // await importCatalog(ports, config.CATALOG, [...channels.keys()])
+
+    const checks: Readiness[] = [
+      { name: 'database', check: async () => void (await db.query('select 1')) },
+      { name: 'queue', check: () => queue.check() },
+      { name: 'bus', check: () => bus.check() },
+    ]
+    const web = await startWeb(ports, config, secrets, checks)
+    const publicUrl = (): string => config.PUBLIC_URL ?? web.url
+    closers.push(startChores(ports, config, number))
+    if (config.ROLES.includes('worker')) {
+      const worker = runWorker(ports, config, publicUrl)
+      checks.push({ name: 'worker', check: () => worker.check() })
+      closers.push(() => worker.stop(config.SHUTDOWN_SECONDS))
+    }
+    // Closed first: nothing new comes in while the workers end what they have.
+    closers.push(() => web.close(config.SHUTDOWN_SECONDS))
+
+    return {
+      url: web.url,
+      firstStart: secrets.isFirstStart,
+      ...(secrets.apiKey !== undefined && { apiKey: secrets.apiKey }),
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function openDatabase(
+  config: Config,
+  log: Logger,
+  closers: (() => Promise<unknown>)[],
+): Promise<{ url: string; isEmbedded: boolean }> {
+  const directory = embeddedDirectory(config.DATABASE_URL)
+  let url = config.DATABASE_URL
+  if (directory !== null) {
+    const embedded = await startEmbedded(directory, { log })
+    closers.push(() => embedded.stop())
+    url = embedded.url
+    if (embedded.adopted) log.warn('found the database still running after a sudden end, and went on with it')
+  }
+  const { applied } = await migrate(url)
+  if (applied.length > 0) log.info({ applied }, 'database migrated')
+  return { url, isEmbedded: directory !== null }
+}
+
+function startChores(ports: Ports, { ROLES, LEASE_SECONDS }: Config, number: ProcessNumber): () => Promise<void> {
+  const own: Chore[] = [{ name: 'process number', everyMs: 20_000, run: () => number.renew() }]
+  const shared: Chore[] = [
+    { name: 'leases', everyMs: Math.min(5000, LEASE_SECONDS * 250), run: () => sweepLeases(ports) },
+    { name: 'snoozed', everyMs: 5000, run: () => wakeSnoozed(ports) },
+    { name: 'partitions', everyMs: 3_600_000, run: () => createPartitions(ports.db) },
+  ]
+  const scheduler = startScheduler(ports.log, ROLES.includes('scheduler') ? [...own, ...shared] : own)
+  return () => scheduler.stop()
+}
+
+function runWorker(ports: Ports, config: Config, publicUrl: () => string): Worker {
+  const options = {
+    defaultLocale: config.DEFAULT_LOCALE,
+    publicUrl,
+    leaseSeconds: config.LEASE_SECONDS,
+    sendTimeoutSeconds: SEND_TIMEOUT_SECONDS,
+  }
+  return startWorker(ports, { slotsPerLane: config.WORKER_CONCURRENCY, batchSize: BATCH_SIZE }, (claim, signal) =>
+    deliver(ports, options, claim, signal),
+  )
+}
+
+/** The key that the first start printed is a key like any other: it is stored by its hash and can be revoked. */
+async function registerFirstKey({ db }: Ports, key: string): Promise<void> {
+  const id = apiKeyId(key)
+  if (id !== null) await insertApiKey(db, { id, hash: apiKeyHash(key), name: 'first key', scopes: SCOPES })
+}

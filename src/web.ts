@@ -1,0 +1,87 @@
+import type { AddressInfo } from 'node:net'
+import type { Config } from './config.ts'
+import { gateway } from './gateway/gateway.ts'
+import { authenticator, environmentKeys } from './http/authenticate.ts'
+import { eventRoutes } from './http/events.ts'
+import { keyRoutes } from './http/keys.ts'
+import { notificationRoutes } from './http/notifications.ts'
+import { operationsRoutes } from './http/operations.ts'
+import type { Readiness } from './http/ready.ts'
+import { httpServer } from './http/server.ts'
+import { userTokens, type UserTokens } from './http/user-token.ts'
+import { userRoutes } from './http/users.ts'
+import type { Ports } from './ports.ts'
+import type { EffectiveSecrets } from './secrets.ts'
+
+export type Web = {
+  /** Where it listens, as this machine reaches it. */
+  url: string
+  /** Takes nothing new, moves the live sessions elsewhere, and waits for requests in progress. */
+  close: (seconds: number) => Promise<void>
+}
+
+/** The one port: operations always, API, pages and WebSocket as far as this process's roles ask for them. */
+export async function startWeb(
+  ports: Ports,
+  config: Config,
+  secrets: EffectiveSecrets,
+  readiness: Readiness[],
+): Promise<Web> {
+  const tokens = tokensOf(config, secrets)
+  const state = { url: '', isClosing: false }
+  const publicUrl = (): string => config.PUBLIC_URL ?? state.url
+  readiness.push({
+    name: 'running',
+    check: async () => {
+      if (state.isClosing) throw new Error('shutting down')
+    },
+  })
+
+  const app = httpServer(ports, {
+    authenticate: authenticator(ports, tokens, environmentKeys(config.API_KEYS)),
+    allowedOrigins: config.ALLOWED_ORIGINS,
+    ...(config.TRUST_PROXY !== undefined && { trustProxy: config.TRUST_PROXY }),
+    limits: {
+      servicePerMinute: config.RATE_LIMIT_SERVICE_PER_MINUTE,
+      userPerMinute: config.RATE_LIMIT_USER_PER_MINUTE,
+    },
+  })
+  await app.register(operationsRoutes(ports, readiness))
+  if (config.ROLES.includes('api')) {
+    await app.register(eventRoutes(ports, { publicUrl, maxWaitingAccepts: config.MAX_WAITING_ACCEPTS }))
+    await app.register(notificationRoutes(ports))
+    await app.register(userRoutes(ports))
+    await app.register(keyRoutes(ports))
+  }
+
+  const live = config.ROLES.includes('gateway')
+    ? await gateway(ports, {
+        verify: (token) => tokens.verify(token),
+        allowedOrigins: [...config.ALLOWED_ORIGINS, ...(config.PUBLIC_URL ? [new URL(config.PUBLIC_URL).origin] : [])],
+        ...(config.TRUST_PROXY !== undefined && { trustedProxies: config.TRUST_PROXY }),
+      })
+    : null
+  live?.attach(app.server)
+  await app.listen({ host: config.HOST, port: config.PORT })
+  state.url = urlOf(config.HOST, app.server.address() as AddressInfo)
+
+  return {
+    url: state.url,
+    async close(seconds) {
+      state.isClosing = true
+      await Promise.all([app.close(), live?.close(seconds)])
+    },
+  }
+}
+
+function urlOf(host: string, { port }: AddressInfo): string {
+  if (['0.0.0.0', '::'].includes(host)) return `http://localhost:${port}`
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+function tokensOf(config: Config, secrets: EffectiveSecrets): UserTokens {
+  const rules = { issuer: config.JWT_ISSUER, audience: config.JWT_AUDIENCE }
+  if (config.JWKS_URL !== undefined) return userTokens({ jwksUrl: config.JWKS_URL }, rules)
+  if (secrets.jwtSecret !== undefined) return userTokens({ secret: secrets.jwtSecret }, rules)
+  throw new Error('JWT_SECRET or JWKS_URL must be set') // the settings are checked before
+}
