@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { chown, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { userInfo } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { AppError } from '../core/errors.ts'
@@ -62,6 +63,7 @@ export async function ensureCluster(path: string, binaries: PostgresBinaries, us
 }
 
 async function create(path: string, { initdb }: PostgresBinaries, user: User | undefined): Promise<void> {
+  if (!user) requireName()
   await removeUnfinished(path)
   const temporary = `${path}.new-${randomUUID()}`
   await mkdir(temporary, { mode: 0o700 })
@@ -86,6 +88,20 @@ async function create(path: string, { initdb }: PostgresBinaries, user: User | u
   const directory = await open(dirname(path))
   await directory.sync()
   await directory.close()
+}
+
+/** Only initdb asks for the name of the user it runs as; a container may run as a bare number. */
+function requireName(): void {
+  try {
+    userInfo()
+  } catch (cause) {
+    throw new AppError(
+      'invalid',
+      `PostgreSQL cannot make its files as user ${process.geteuid?.()}, who has no entry in /etc/passwd. ` +
+        'Add one, start EventCenter as another user, or set DATABASE_URL to a PostgreSQL of your own.',
+      { cause },
+    )
+  }
 }
 
 /** What an initdb left behind that did not come to its end. It may run still, without its parent: hence the retries. */

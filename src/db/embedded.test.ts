@@ -211,7 +211,8 @@ suite('the built-in database', () => {
 
     expect(second.adopted).toBe(false)
     expect(await isAlive(JSON.parse(lines[0]!).pid)).toBe(false)
-    expect(await query(second, 'select count(*) > 0 as found from acknowledged')).toEqual([{ found: true }])
+    const rows = await query<{ n: string }>(second, 'select n from acknowledged')
+    expect(rows.map(({ n }) => n)).toEqual(expect.arrayContaining(lines.slice(1)))
   })
 
   test('makes its files again when that was interrupted', async () => {

@@ -164,7 +164,8 @@ async function letPass(root: string, user: User): Promise<void> {
   throw new AppError(
     'invalid',
     `EventCenter was started by root, so PostgreSQL runs as user ${user.uid}, who cannot enter ${closed}. ` +
-      `Allow that (chmod o+x ${closed}), keep the data elsewhere, or start EventCenter as another user.`,
+      `Allow that (chmod o+x ${closed}), keep the data elsewhere (DATABASE_URL=embedded:/var/lib/eventcenter), ` +
+      'or start EventCenter as another user.',
   )
 }
 

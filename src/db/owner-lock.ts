@@ -29,7 +29,7 @@ export async function ownDirectory(directory: string, patienceMs = PATIENCE_MS):
 function lockFile(path: string): { release: () => void } {
   const file = new DatabaseSync(path, { timeout: 0 })
   try {
-    file.exec('begin exclusive')
+    file.exec('pragma journal_mode = memory; begin exclusive') // no second file beside it
   } catch (error) {
     file.close()
     throw error
