@@ -42,10 +42,13 @@ function endWithProcess(starting: Promise<App>, { SHUTDOWN_SECONDS }: Config, lo
 
   const end = async (exitCode: number): Promise<void> => {
     isEnding = true
-    setTimeout(() => {
-      log.error({ shutdownSeconds: SHUTDOWN_SECONDS }, 'shutdown took too long')
-      process.exit(1)
-    }, (SHUTDOWN_SECONDS + GRACE_SECONDS) * 1000).unref()
+    setTimeout(
+      () => {
+        log.error({ shutdownSeconds: SHUTDOWN_SECONDS }, 'shutdown took too long')
+        process.exit(1)
+      },
+      (SHUTDOWN_SECONDS + GRACE_SECONDS) * 1000,
+    ).unref()
     try {
       const app = await starting
       await app.close()
