@@ -1,9 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
-import { ConfigError } from './config.ts'
-import { AppError } from './core/errors.ts'
-import { mask } from './core/mask.ts'
+import { explain } from './commands/explain.ts'
 import { ROLES } from './settings.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -98,12 +96,4 @@ try {
 } catch (error) {
   process.stderr.write(`${explain(error)}\n`)
   process.exit(1)
-}
-
-/** What the person at the terminal can act on; of an error that nobody foresaw, where it happened. */
-function explain(error: unknown): string {
-  const isForeseen = error instanceof ConfigError || error instanceof AppError
-  if (!(error instanceof Error)) return mask(String(error))
-  const cause = error.cause instanceof Error ? `\n  ${error.cause.message}` : ''
-  return mask(isForeseen ? `${error.message}${cause}` : (error.stack ?? error.message))
 }

@@ -121,7 +121,9 @@ suite('eventcenter serve', () => {
     const { exitCode, stderr } = await run(['serve'], { DATA_DIR, PORT: String((other.address() as AddressInfo).port) })
 
     expect(exitCode).toBe(1)
-    expect(stderr).toContain('EADDRINUSE')
+    expect(stderr).toMatch(
+      /^The server cannot listen on 127\.0\.0\.1:\d+ \(EADDRINUSE\): another program has that port\. Stop it, or set PORT\.\n$/,
+    )
     const next = serve({ DATA_DIR })
     await urlOf(next)
     expect(next.output.stdout).not.toContain('still running')
