@@ -45,8 +45,11 @@ export function accessControl(app: FastifyInstance, authenticate: Authenticate, 
   app.decorateRequest('caller', null)
 
   app.addHook('onRoute', (route: RouteOptions) => {
-    if (route.config?.access) return
-    throw new Error(`${String(route.method)} ${route.url} must say who may call it: config: { access: … }`)
+    const access = route.config?.access
+    const name = `${String(route.method)} ${route.url}`
+    if (!access) throw new Error(`${name} must say who may call it: config: { access: … }`)
+    // The tests of access are made from the documentation.
+    if (route.schema?.hide && access !== 'public') throw new Error(`${name} is not public, so it must be documented`)
   })
 
   app.addHook('onRequest', async (request) => {

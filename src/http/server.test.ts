@@ -66,6 +66,15 @@ suite('access', () => {
     await expect(app.ready()).rejects.toThrow('GET /forgotten must say who may call it')
   })
 
+  test('a route that is neither public nor documented stops the start', async () => {
+    const app = start()
+    void app.register(async (app) => {
+      app.get('/secret', { config: { access: 'user' }, schema: { hide: true } }, () => 'x')
+    })
+
+    await expect(app.ready()).rejects.toThrow('GET /secret is not public, so it must be documented')
+  })
+
   test('a route that would drop unknown properties stops the start', async () => {
     const app = start()
     void app.register(async (app) => {
