@@ -69,6 +69,7 @@ export function readConfig(
     }
   }
   faults.push(...foreignFaults(environment, Object.keys(table)), ...crossFaults(values, sources))
+  faults.push(...channels.flatMap((channel) => channel.faults?.(values) ?? []))
   if (faults.length > 0) throw new ConfigError(faults)
   return { ...settle(values as CoreValues, sources, channels), sources, texts }
 }

@@ -79,6 +79,8 @@ export type ChannelPorts = { bus: Bus; mailOutbox: MailOutbox }
 export type ChannelDefinition<Settings extends Record<string, Setting> = Record<string, Setting>> = {
   name: string
   settings: Settings
+  /** What is wrong with settings that are right each for itself. Those that could not be parsed are absent. */
+  faults?(settings: Partial<SettingValues<Settings>>): { name: string; message: string }[]
   open(settings: SettingValues<Settings>, ports: ChannelPorts): Channel
 }
 

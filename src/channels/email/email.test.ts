@@ -10,6 +10,8 @@ import { findMail, listMail, mailOutbox } from '../../store/outbox-mail.ts'
 import { channelContract, type ChannelFixture } from '../channel.contract.ts'
 import type { Channel, ChannelPorts } from '../channel.ts'
 import { email } from './email.ts'
+import { parseSender } from './sender.ts'
+import { parseSmtpUrl } from './smtp-url.ts'
 
 const IVAN: Address = { id: '1', channel: 'email', value: 'ivan.petrov@example.org', state: 'active' }
 const USER: User = {
@@ -157,6 +159,12 @@ suite('without a mail server', () => {
 suite('the settings of e-mail', () => {
   test('a server needs a sender', () => {
     expect(() => open({ SMTP_URL: 'smtp://localhost' })).toThrow('MAIL_FROM must be set where SMTP_URL is')
+    const server = parseSmtpUrl('smtp://localhost')
+    const fault = { name: 'MAIL_FROM', message: 'must be set where SMTP_URL is' }
+    expect(email.faults?.({ SMTP_URL: server, MAIL_FROM: undefined })).toEqual([fault])
+    expect(email.faults?.({ SMTP_URL: server })).toEqual([]) // it was set, and told to be wrong
+    expect(email.faults?.({ SMTP_URL: server, MAIL_FROM: parseSender('news@example.com') })).toEqual([])
+    expect(email.faults?.({ SMTP_URL: undefined, MAIL_FROM: undefined })).toEqual([])
   })
 
   test('with a server a crash may have sent the mail, and a person may want to decide', () => {

@@ -34,7 +34,7 @@ const settings = {
   SMTP_TIMEOUT_SECONDS: {
     describe: 'Time one mail may take in all, from waiting for a connection to the last answer of the server.',
     default: '60',
-    parse: required(wholeNumber(1, 600)),
+    parse: required(wholeNumber(1, 60)),
   },
   EMAIL_UNCERTAIN: {
     describe: 'When nobody can know whether the server took a mail: resend (once, same Message-ID), or hold it.',
@@ -47,6 +47,11 @@ const settings = {
 export const email = defineChannel({
   name: 'email',
   settings,
+
+  faults: (values) =>
+    values.SMTP_URL && 'MAIL_FROM' in values && !values.MAIL_FROM
+      ? [{ name: 'MAIL_FROM', message: 'must be set where SMTP_URL is' }]
+      : [],
 
   open({ SMTP_URL, MAIL_FROM, SMTP_CONNECTIONS, SMTP_TIMEOUT_SECONDS, EMAIL_UNCERTAIN }, { mailOutbox }) {
     if (SMTP_URL && !MAIL_FROM) throw new AppError('invalid', 'MAIL_FROM must be set where SMTP_URL is')

@@ -102,6 +102,31 @@ suite('a server that breaks off', () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(60 * 1024 * 1024)
   })
 
+  test('between two mails costs nothing', async () => {
+    const { double, transport } = await broken({ end: (socket) => socket.end('250 2.0.0 Ok\r\n') })
+    await transport.send(MAIL, never())
+    double.script = {}
+
+    const receipt = await transport.send(MAIL, never())
+
+    expect(receipt).toEqual({ providerId: 'BROKEN1' })
+  })
+
+  test('as the next mail begins costs nothing either, as not a byte of it was sent', async () => {
+    const { double, transport } = await broken({})
+    await transport.send(MAIL, never())
+    const recover: Answer = (socket) => {
+      double.script = {}
+      socket.write('250 broken\r\n')
+    }
+    double.script = { mail: drop, ehlo: recover }
+
+    const receipt = await transport.send(MAIL, never())
+
+    expect(receipt).toEqual({ providerId: 'BROKEN1' })
+    expect(double.bodies).toHaveLength(2)
+  })
+
   test('that does not exist is tried again', async () => {
     const refused = transportTo({ ...parseSmtpUrl('smtp://127.0.0.1:1') }, 1)
     const unknown = transportTo({ ...parseSmtpUrl('smtp://no-such-host.invalid') }, 2)

@@ -20,8 +20,9 @@ export function poolOptions(server: SmtpServer, options: SmtpOptions): SMTPPoolO
     pool: true,
     maxConnections: options.connections,
     maxMessages: 100,
-    // A hidden retry would send behind the back of the attempts log.
-    maxRequeues: 0,
+    // Only for a connection that the server closed while nobody used it: not a byte of the mail was sent then. More
+    // would be attempts behind the back of the attempts log.
+    maxRequeues: 1,
     maxRecipients: 1,
     disableFileAccess: true,
     disableUrlAccess: true,
