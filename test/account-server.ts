@@ -25,10 +25,13 @@ export async function startAccountServer(
 ): Promise<AccountServer> {
   const log = pino({ level: 'silent' })
   const bus = memoryBus()
-  const app = httpServer({ log }, { authenticate: { service: async () => null, user: (token) => verifyToken(token) } })
+  const app = httpServer(
+    { log, metrics: metrics() },
+    { authenticate: { service: async () => null, user: (token) => verifyToken(token) } },
+  )
   void app.register(notificationRoutes({ db, bus, log }))
   const running = await gateway(
-    { db, bus, log, metrics: metrics() },
+    { db, bus, log, metrics: measured },
     { verify: (token) => verifyToken(token), allowedOrigins: [], limits },
   )
   await app.listen({ port, host: '127.0.0.1' })

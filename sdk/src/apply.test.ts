@@ -41,6 +41,12 @@ suite('a change', () => {
     expect(again).toEqual({ cursor: 1, byId: known.byId, isNew: false, hasGap: false })
   })
 
+  test('that follows is news also when a loaded list had it before', () => {
+    const loaded = { cursor: 0, byId: new Map([['a', notification('a', 1)]]) }
+
+    expect(applyChange(loaded, live('a', 1))).toMatchObject({ cursor: 1, isNew: true })
+  })
+
   test('beyond a gap is shown, and the gap is noticed', () => {
     const after = applyChange(nothing, live('c', 3))
 

@@ -9,7 +9,7 @@ export type Known = {
 export type Applied = Known & {
   /** There are changes between `cursor` and this frame that never came. */
   hasGap: boolean
-  /** The frame said something that was not known. */
+  /** The frame said something that was not said before. */
   isNew: boolean
 }
 
@@ -26,7 +26,8 @@ export function applyChange(known: Known, { replayed = false, data: { notificati
 
   const { byId, isNew } = keep(known.byId, notification)
   const follows = !replayed && seq === known.cursor + 1
-  return { cursor: follows ? seq : known.cursor, byId, isNew, hasGap: !replayed && !follows }
+  // A list that was being loaded may already hold what follows: it is news all the same.
+  return { cursor: follows ? seq : known.cursor, byId, isNew: isNew || follows, hasGap: !replayed && !follows }
 }
 
 /** Takes in one notification unless a later state of it is known. */

@@ -2,3 +2,4 @@ export { inbox, type Inbox, type InboxOptions, type InboxState, type Notificatio
 export type { ConnectionStatus } from './connection.ts'
 export { ApiError, type TokenSource } from './api.ts'
 export { CLOSE_CODES, isFinal, type ClientFrame, type Level, type Notification, type ServerFrame } from './protocol.ts'
+export { safeLink } from './safe-link.ts'

@@ -15,7 +15,7 @@ import { refuse } from './refuse.ts'
 import { session as sessionOf, writer as writerOf, type Session } from './session.ts'
 import { checkTimes, compareHeads, heartbeat } from './sweep.ts'
 import { unreadCounts } from './unread-count.ts'
-import { users as usersOf } from './users.ts'
+import { users as usersOf, type UserSessions } from './users.ts'
 
 export const GATEWAY_PATH = '/api/v1/ws/notifications'
 
@@ -31,10 +31,10 @@ export type Gateway = {
   /** Takes over the upgrades of an HTTP server. */
   attach: (server: Server) => void
   handleUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
-  /** Users with an open session here. */
-  activeUsers: () => number
-  /** Open sessions of all users here. */
-  connections: () => number
+  /** Users with an open session here; of one company, where it is given. */
+  activeUsers: (companyId?: string) => number
+  /** Open sessions here, also those whose user is not known yet; of the users of one company, where it is given. */
+  connections: (companyId?: string) => number
   connectionCount: (companyId: string, userId: string) => number
   /** Refuses new sessions, asks the others to move within `drainSeconds`, and ends what is left. */
   close: (drainSeconds: number) => Promise<void>
@@ -74,8 +74,11 @@ export async function gateway(
   return {
     attach: (httpServer) => void httpServer.on('upgrade', handleUpgrade),
     handleUpgrade,
-    activeUsers: users.count,
-    connections: () => sessions.size,
+    activeUsers: (companyId) => (companyId === undefined ? users.count() : usersOfCompany(companyId).length),
+    connections: (companyId) =>
+      companyId === undefined
+        ? sessions.size
+        : usersOfCompany(companyId).reduce((sum, user) => sum + user.sessions.size, 0),
     connectionCount: (companyId, userId) => users.find(companyId, userId)?.sessions.size ?? 0,
     close,
   }
@@ -124,6 +127,10 @@ export async function gateway(
     if (left > 0) perAddress.set(session.address, left)
     else perAddress.delete(session.address)
     report()
+  }
+
+  function usersOfCompany(companyId: string): UserSessions[] {
+    return [...users.all()].filter((user) => user.companyId === companyId)
   }
 
   function report(): void {
