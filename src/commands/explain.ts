@@ -14,7 +14,7 @@ export function explain(error: unknown): string {
 
 /** Why a server could not take its port, and what to do. */
 function listenAdvice(error: NodeJS.ErrnoException & { address?: string; port?: number }): string | null {
-  const { syscall, code = '', address = '', port = '' } = error
+  const { syscall, code = '', address = 'HOST', port = 'PORT' } = error
   const advice = ['listen', 'getaddrinfo'].includes(syscall ?? '') ? LISTEN_ADVICE[code] : undefined
   return advice === undefined ? null : `The server cannot listen on ${address}:${port} (${code}): ${advice}`
 }
