@@ -57,8 +57,8 @@ function walk(
   return state
 }
 
-function checkPlace({ kind, tag, attribute }: HtmlState, fault: (message: string) => unknown): void {
-  if (kind === 'text' || (kind === 'raw-text' && tag === 'title')) return
+function checkPlace({ kind, tag, attribute, tail }: HtmlState, fault: (message: string) => unknown): void {
+  if (kind === 'text' || (kind === 'raw-text' && tag === 'title' && tail === '')) return
   if (kind === 'double-quoted' || kind === 'single-quoted') {
     if (!mayHoldVariables(attribute)) fault(`a variable may not stand in the attribute ${attribute}`)
     return

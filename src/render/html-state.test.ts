@@ -6,7 +6,7 @@ import { AT_START, isSamePlace, readHtml } from './html-state.ts'
 const END = '|'
 
 const PIECES = (
-  `<¦>¦</p>¦<p¦ title=¦"¦'¦=¦ href="¦<!--¦-->¦<title>¦</title>¦<style>¦</style>¦ ¦a¦/¦<p title="{{ data.x }}">¦` +
+  `<¦>¦</p>¦<p¦ title=¦"¦'¦=¦ href="¦<!--¦-->¦<title>¦</title>¦</ti¦tle>¦<style>¦</style>¦ ¦a¦/¦<p title="{{ data.x }}">¦` +
   '<a href="/{{ data.x }}">¦{{ data.x }}¦{% if data.a %}¦{% else %}¦{% endif %}¦{% for i in data.list %}¦{% endfor %}¦' +
   '{% break %}¦{% case data.a %}{% when 1 %}¦{% endcase %}'
 ).split('¦')
@@ -108,7 +108,7 @@ suite('a reader of HTML', () => {
         const rendered = (x: string): string =>
           engine.render(source, { data: { x, a: a ? 1 : false, list: [1, 2] } }, recipient)
 
-        const hostile = rendered(`"'></style></title>--><img src=x onerror=alert(1)> onload=1 `)
+        const hostile = rendered(`tle "'></style></title>--><img src=x onerror=alert(1)> onload=1 `)
 
         expect(skeleton(hostile)).toEqual(skeleton(rendered('x')))
       }),

@@ -22,7 +22,7 @@ export type HtmlState = {
   readonly tag: string
   readonly isClosing: boolean
   readonly attribute: string
-  /** The end of what was read, as far as it decides where a comment or raw text ends. */
+  /** The end of what was read, as far as it may begin what ends a comment or raw text. */
   readonly tail: string
 }
 
@@ -176,19 +176,27 @@ export function readHtml(state: HtmlState, piece: string, visitor: HtmlVisitor =
         break
       case 'comment':
         if (character === '>' && (tail.endsWith('--') || tail.endsWith('--!'))) kind = 'text'
-        tail = (tail + character).slice(-3)
+        tail = /(?:--!?|-)$/.exec(tail + character)?.[0] ?? ''
         break
       case 'raw-text':
-        if ((isSpace || character === '/' || character === '>') && tail.endsWith(`</${tag}`)) {
+        if ((isSpace || character === '/' || character === '>') && tail === `</${tag}`) {
           isClosing = true
           endTagName(at)
           if (character === '>') endTag()
         }
-        tail = (tail + character.toLowerCase()).slice(-tag.length - 2)
+        tail = beginning(tail + character.toLowerCase(), `</${tag}`)
         break
     }
   }
   return { kind, tag, isClosing, attribute, tail }
+}
+
+/** The longest end of `text` that `word` begins with: all that can still become the word. */
+function beginning(text: string, word: string): string {
+  for (let start = Math.max(0, text.length - word.length); start < text.length; start += 1) {
+    if (word.startsWith(text.slice(start))) return text.slice(start)
+  }
+  return ''
 }
 
 const LETTER = /[a-z]/i
@@ -200,4 +208,6 @@ export const isSamePlace = (a: HtmlState, b: HtmlState): boolean =>
   a.tag === b.tag &&
   a.isClosing === b.isClosing &&
   a.attribute === b.attribute &&
-  (a.kind === 'comment' || a.kind === 'raw-text' || a.kind === 'declaration-open' ? a.tail === b.tail : true)
+  (TAILED.has(a.kind) ? a.tail === b.tail : true)
+
+const TAILED: ReadonlySet<Kind> = new Set(['comment', 'raw-text', 'declaration-open'])
