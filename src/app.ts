@@ -15,7 +15,7 @@ import { databaseDirectory } from './directory/database.ts'
 import type { Readiness } from './http/ready.ts'
 import { metrics as openMetrics } from './metrics.ts'
 import { deliver } from './pipeline/deliver.ts'
-// import { importCatalog } from './pipeline/import-catalog.ts'
+import { importCatalog } from './pipeline/import-catalog.ts'
 import { startScheduler, type Chore } from './pipeline/scheduler.ts'
 import { wakeSnoozed } from './pipeline/snooze.ts'
 import { sweepLeases } from './pipeline/sweep.ts'
@@ -28,6 +28,7 @@ import { secretsOf } from './secrets.ts'
 import { embeddedDirectory } from './settings.ts'
 import { insertApiKey } from './store/api-key.ts'
 import { eventTypes } from './store/event-types.ts'
+import { findUser, putUsers } from './store/directory-user.ts'
 import { mailOutbox } from './store/outbox-mail.ts'
 import { createPartitions } from './store/partitions.ts'
 import { startWeb } from './web.ts'
@@ -48,16 +49,22 @@ export type AppOptions = { log: Logger; channels?: readonly ChannelDefinition[] 
 /** Longer than any provider's own timeout, so that a send that is given up is really over. */
 const SEND_TIMEOUT_SECONDS = 60
 const BATCH_SIZE = 50
+/** Even when the time for draining is used up, a part gets this long to stop. */
+const MIN_CLOSE_SECONDS = 1
+
+/** Closes one part within the seconds that are left of the shutdown. */
+type Closer = (seconds: number) => Promise<unknown>
 
 /**
  * The composition root: opens every adapter, hands the ports to the steps, and starts the roles that the configuration
  * names. What was opened is closed in reverse, also when a later part fails to start.
  */
 export async function startApp(config: Config, { log, channels: definitions = all }: AppOptions): Promise<App> {
-  const closers: (() => Promise<unknown>)[] = []
+  const closers: Closer[] = []
   const close = async (): Promise<void> => {
+    const endsAt = Date.now() + config.SHUTDOWN_SECONDS * 1000
     for (const closer of closers.splice(0).toReversed()) {
-      await closer().catch((error: unknown) => log.error({ err: error }, 'closing a part failed'))
+      await closer(Math.max(MIN_CLOSE_SECONDS, (endsAt - Date.now()) / 1000)).catch((error: unknown) => log.error({ err: error }, 'closing a part failed'))
     }
   }
 
@@ -92,7 +99,8 @@ export async function startApp(config: Config, { log, channels: definitions = al
     const ports: Ports = { db, queue, bus, directory, channels, eventTypes: types, renderer, nextId, metrics, log }
 
     if (secrets.apiKey !== undefined) await registerFirstKey(ports, secrets.apiKey)
-    // await importCatalog(ports, config.CATALOG, [...channels.keys()])
+    await importCatalog(ports, config.CATALOG)
+    if (config.DEMO) await createDemoUser(ports)
 
     const checks: Readiness[] = [
       { name: 'database', check: async () => void (await db.query('select 1')) },
@@ -105,10 +113,10 @@ export async function startApp(config: Config, { log, channels: definitions = al
     if (config.ROLES.includes('worker')) {
       const worker = runWorker(ports, config, publicUrl)
       checks.push({ name: 'worker', check: () => worker.check() })
-      closers.push(() => worker.stop(config.SHUTDOWN_SECONDS))
+      closers.push((seconds) => worker.stop(seconds))
     }
-    // Closed first: nothing new comes in while the workers end what they have.
-    closers.push(() => web.close(config.SHUTDOWN_SECONDS))
+    // Closed first, and in half of the time: nothing new comes in while the workers end what they have.
+    closers.push((seconds) => web.close(seconds / 2))
 
     return {
       url: web.url,
@@ -125,7 +133,7 @@ export async function startApp(config: Config, { log, channels: definitions = al
 async function openDatabase(
   config: Config,
   log: Logger,
-  closers: (() => Promise<unknown>)[],
+  closers: Closer[],
 ): Promise<{ url: string; isEmbedded: boolean }> {
   const directory = embeddedDirectory(config.DATABASE_URL)
   let url = config.DATABASE_URL
@@ -168,3 +176,13 @@ async function registerFirstKey({ db }: Ports, key: string): Promise<void> {
   const id = apiKeyId(key)
   if (id !== null) await insertApiKey(db, { id, hash: apiKeyHash(key), name: 'first key', scopes: SCOPES })
 }
+
+/** Somebody to write to, with an address for every channel that takes one such as his. */
+async function createDemoUser({ db, channels }: Ports): Promise<void> {
+  if (await findUser(db, '', DEMO_USER.id)) return
+  const names = [...channels.values()].filter((channel) => channel.parseAddress?.(DEMO_USER.address)).map(({ name }) => name)
+  const addresses = Object.fromEntries(names.map((name) => [name, [DEMO_USER.address]]))
+  await putUsers(db, '', [{ user_id: DEMO_USER.id, profile: { name: 'Demo' }, addresses }])
+}
+
+const DEMO_USER = { id: 'demo', address: 'demo@example.com' }

@@ -2,16 +2,20 @@ import type { AddressInfo } from 'node:net'
 import type { Config } from './config.ts'
 import { gateway } from './gateway/gateway.ts'
 import { authenticator, environmentKeys } from './http/authenticate.ts'
+import { connectionRoutes } from './http/connections.ts'
+import { demoKey, type Demo } from './http/demo.ts'
 import { eventRoutes } from './http/events.ts'
 import { keyRoutes } from './http/keys.ts'
 import { notificationRoutes } from './http/notifications.ts'
 import { operationsRoutes } from './http/operations.ts'
+import { outboxRoutes } from './http/outbox.ts'
+import { pageRoutes } from './http/pages.ts'
 import type { Readiness } from './http/ready.ts'
 import { httpServer } from './http/server.ts'
-import { userTokens, type UserTokens } from './http/user-token.ts'
+import { userTokens } from './http/user-token.ts'
 import { userRoutes } from './http/users.ts'
 import type { Ports } from './ports.ts'
-import type { EffectiveSecrets } from './secrets.ts'
+import { tokenKeys, type EffectiveSecrets } from './secrets.ts'
 
 export type Web = {
   /** Where it listens, as this machine reaches it. */
@@ -27,7 +31,7 @@ export async function startWeb(
   secrets: EffectiveSecrets,
   readiness: Readiness[],
 ): Promise<Web> {
-  const tokens = tokensOf(config, secrets)
+  const tokens = userTokens(tokenKeys(config, secrets), { issuer: config.JWT_ISSUER, audience: config.JWT_AUDIENCE })
   const state = { url: '', isClosing: false }
   const publicUrl = (): string => config.PUBLIC_URL ?? state.url
   readiness.push({
@@ -37,8 +41,10 @@ export async function startWeb(
     },
   })
 
+  const demo: Demo | null = config.DEMO && tokens.sign ? { key: demoKey(), sign: tokens.sign } : null
+  const fixedKeys = [...environmentKeys(config.API_KEYS), ...(demo ? [demo.key] : [])]
   const app = httpServer(ports, {
-    authenticate: authenticator(ports, tokens, environmentKeys(config.API_KEYS)),
+    authenticate: authenticator(ports, tokens, fixedKeys),
     allowedOrigins: config.ALLOWED_ORIGINS,
     ...(config.TRUST_PROXY !== undefined && { trustProxy: config.TRUST_PROXY }),
     limits: {
@@ -52,6 +58,8 @@ export async function startWeb(
     await app.register(notificationRoutes(ports))
     await app.register(userRoutes(ports))
     await app.register(keyRoutes(ports))
+    await app.register(outboxRoutes(ports))
+    await app.register(pageRoutes({ demo, publicUrl }))
   }
 
   const live = config.ROLES.includes('gateway')
@@ -62,6 +70,7 @@ export async function startWeb(
       })
     : null
   live?.attach(app.server)
+  if (live) await app.register(connectionRoutes(live))
   await app.listen({ host: config.HOST, port: config.PORT })
   state.url = urlOf(config.HOST, app.server.address() as AddressInfo)
 
@@ -69,7 +78,10 @@ export async function startWeb(
     url: state.url,
     async close(seconds) {
       state.isClosing = true
+      // A caller who never ends his request must not hold the others' shutdown.
+      const cut = setTimeout(() => app.server.closeAllConnections(), seconds * 1000)
       await Promise.all([app.close(), live?.close(seconds)])
+      clearTimeout(cut)
     },
   }
 }
@@ -77,11 +89,4 @@ export async function startWeb(
 function urlOf(host: string, { port }: AddressInfo): string {
   if (['0.0.0.0', '::'].includes(host)) return `http://localhost:${port}`
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
-}
-
-function tokensOf(config: Config, secrets: EffectiveSecrets): UserTokens {
-  const rules = { issuer: config.JWT_ISSUER, audience: config.JWT_AUDIENCE }
-  if (config.JWKS_URL !== undefined) return userTokens({ jwksUrl: config.JWKS_URL }, rules)
-  if (secrets.jwtSecret !== undefined) return userTokens({ secret: secrets.jwtSecret }, rules)
-  throw new Error('JWT_SECRET or JWKS_URL must be set') // the settings are checked before
 }

@@ -234,7 +234,7 @@ suite('a mail that the other side does not take', () => {
   const mail = { ...event, channels: ['email'] }
 
   test('for now is sent again, and the attempts are in the status', async () => {
-    refusals = ['450 4.2.1 mailbox busy', '451 4.3.0 try again']
+    refusals = ['451 4.3.0 local error', '451 4.3.0 local error']
 
     await server.call('POST', '/api/v1/events', { id: 'retry_1', ...mail })
 
@@ -244,7 +244,7 @@ suite('a mail that the other side does not take', () => {
   })
 
   test('at every attempt becomes a dead letter', async () => {
-    refusals = ['450 4.2.1 busy', '450 4.2.1 busy', '450 4.2.1 busy']
+    refusals = ['451 4.3.0 local error', '451 4.3.0 local error', '451 4.3.0 local error']
 
     await server.call('POST', '/api/v1/events', { id: 'dead_1', ...mail })
 

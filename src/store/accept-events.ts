@@ -48,7 +48,8 @@ new_keys as (
 ),
 fresh as materialized (
   select input.* from input
-  where cardinality(keys) = (select count(*) from new_keys where new_keys.event_id = input.id)
+  left join (select event_id as id, count(*) as count from new_keys group by 1) as taken using (id)
+  where cardinality(keys) = coalesce(taken.count, 0)
 ),
 stored as (
   insert into event (id, company_id, event_id, type, event_type_id, payload, jobs_count, lane, priority, cancellation_key)
