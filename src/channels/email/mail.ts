@@ -1,6 +1,6 @@
-import { convert, type HtmlToTextOptions } from 'html-to-text'
 import type { Message } from '../channel.ts'
 import { domainOf } from '../../core/email-address.ts'
+import { plainText } from '../../core/plain-text.ts'
 import { htmlPage, paragraphs } from './html.ts'
 import type { Sender } from './sender.ts'
 
@@ -23,8 +23,7 @@ export function composeMail({ jobId, companyId, notification, locale, text }: Me
 
   if (text.format === 'html') {
     const html = printable(text.body)
-    const plain = convert(html.slice(0, MAX_CONVERTED_LENGTH), TO_TEXT).trim()
-    return { ...common, subject: title, text: plain || title, html: htmlPage({ title, locale, body: html }) }
+    return { ...common, subject: title, text: plainText(html) || title, html: htmlPage({ title, locale, body: html }) }
   }
   const { cta } = notification
   const body = printable(text.body).trim()
@@ -58,19 +57,3 @@ const printable = (text: string): string =>
     .toWellFormed()
     .replaceAll(/\r\n?/g, '\n')
     .replaceAll(/(?![\n\t])\p{Cc}/gu, '')
-
-/** Mailboxes show about half of it. The time to convert grows with the square of the depth, so length must be bounded. */
-const MAX_CONVERTED_LENGTH = 200_000
-
-const heading = { options: { uppercase: false } }
-
-const TO_TEXT: HtmlToTextOptions = {
-  wordwrap: false,
-  // Deeper than any real mail; keeps a hostile template from overflowing the stack.
-  limits: { maxDepth: 100 },
-  selectors: [
-    { selector: 'a', options: { hideLinkHrefIfSameAsText: true, noAnchorUrl: true, linkBrackets: ['<', '>'] } },
-    { selector: 'img', format: 'skip' },
-    ...['h1', 'h2', 'h3', 'h4', 'h5', 'h6'].map((selector) => ({ selector, ...heading })),
-  ],
-}
