@@ -25,8 +25,9 @@ export async function startAccountServer(
 ): Promise<AccountServer> {
   const log = pino({ level: 'silent' })
   const bus = memoryBus()
+  const measured = metrics()
   const app = httpServer(
-    { log, metrics: metrics() },
+    { log, metrics: measured },
     { authenticate: { service: async () => null, user: (token) => verifyToken(token) } },
   )
   void app.register(notificationRoutes({ db, bus, log }))

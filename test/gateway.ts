@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
-import { expect } from 'vitest'
+import { vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { memoryBus } from '../src/bus/memory.ts'
 import type { Bus } from '../src/bus/bus.ts'
@@ -109,7 +109,8 @@ export function connectClient(url: string, options: ConstructorParameters<typeof
     refused,
     send: (frame) => socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame)),
     async frame(type, count = 1) {
-      await expect.poll(() => all(type).length, { timeout: 10_000, interval: 5 }).toBeGreaterThanOrEqual(count)
+      // `expect.poll` would not work in hooks.
+      await vi.waitUntil(() => all(type).length >= count, { timeout: 10_000, interval: 5 })
       return all(type)[count - 1]!
     },
   }

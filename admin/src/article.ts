@@ -80,7 +80,7 @@ export function article(id: string, { toggleRead, archive }: ArticleActions): Ar
 }
 
 function showProgress(place: HTMLElement, { data, title }: Notification): void {
-  const percent = data['progress']
+  const percent = data['percent']
   place.hidden = typeof percent !== 'number'
   if (typeof percent !== 'number') return
   const value = Math.max(0, Math.min(100, percent))

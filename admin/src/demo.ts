@@ -40,6 +40,8 @@ const showFeed = feed(
 
 live.subscribe(show)
 live.onNotification((notification, { isMissed }) => {
+  // What was born read is shown in the list alone: steps of a job, for instance.
+  if (notification.is_read) return
   announce(notification)
   if (!isMissed) toast(notification)
 })

@@ -10,7 +10,6 @@ export type DemoEvent = {
   channels?: string[]
   cta?: { label: string; url: string }
   data?: Record<string, unknown>
-  collapse_key?: string
 }
 
 export const PRESETS = ['done', 'progress', 'action', 'alert', 'message'] as const
@@ -21,13 +20,12 @@ export function presetEvent(preset: Preset, userId: string, language: Language):
   return { user_id: userId, ...EVENTS[preset][language] }
 }
 
-/** The steps of a job: one notification that changes in place, because all steps have one `collapse_key`. */
+/** The steps of a job: one notification that changes in place, because all steps name one job. */
 export function progressEvents(userId: string, language: Language, jobId: string): DemoEvent[] {
   const event = presetEvent('progress', userId, language)
-  return [0, 15, 35, 60, 85, 100].map((progress) => ({
+  return [0, 15, 35, 60, 85, 100].map((percent) => ({
     ...event,
-    data: { ...event.data, job_id: jobId, progress },
-    collapse_key: jobId,
+    data: { ...event.data, job_id: jobId, percent },
   }))
 }
 
@@ -51,13 +49,13 @@ const EVENTS: Record<Preset, Record<Language, Omit<DemoEvent, 'user_id'>>> = {
       type: 'job.progress',
       title: 'Making your report',
       body: 'Reading the numbers',
-      data: { job_id: 'report-1', progress: 35 },
+      data: { job_id: 'report-1', percent: 35 },
     },
     ru: {
       type: 'job.progress',
       title: 'Готовим отчёт',
       body: 'Читаем цифры',
-      data: { job_id: 'report-1', progress: 35 },
+      data: { job_id: 'report-1', percent: 35 },
     },
   },
   action: {
@@ -69,8 +67,8 @@ const EVENTS: Record<Preset, Record<Language, Omit<DemoEvent, 'user_id'>>> = {
       data: {
         action_id: 'payment-1',
         options: [
-          { id: 'approve', label: 'Approve' },
-          { id: 'decline', label: 'Decline' },
+          { value: 'approve', label: 'Approve' },
+          { value: 'decline', label: 'Decline' },
         ],
       },
       cta: { label: 'See the invoice', url: '/outbox' },
@@ -83,8 +81,8 @@ const EVENTS: Record<Preset, Record<Language, Omit<DemoEvent, 'user_id'>>> = {
       data: {
         action_id: 'payment-1',
         options: [
-          { id: 'approve', label: 'Подтвердить' },
-          { id: 'decline', label: 'Отклонить' },
+          { value: 'approve', label: 'Подтвердить' },
+          { value: 'decline', label: 'Отклонить' },
         ],
       },
       cta: { label: 'Посмотреть счёт', url: '/outbox' },

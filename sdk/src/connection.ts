@@ -38,6 +38,8 @@ const READY_TIMEOUT_MS = 10_000
 const PONG_TIMEOUT_MS = 10_000
 /** A connection that lived this long was good: the next failure is the first again. */
 const STABLE_MS = 30_000
+/** To another attempt at moving, as long as the old link lives. */
+const MOVE_AGAIN_MS = 250
 /** How late at most after the network came back. */
 const ONLINE_JITTER_MS = 1_000
 
@@ -134,9 +136,14 @@ export function connection({ url, token, onFrame, onStatus, random = Math.random
     stopTimers(link)
     if (isClosed || link.isLost) return
     link.isLost = true
-    // One that was replaced, or one that was to replace a link that still lives.
-    if (current ? current !== link : latest !== link) return
-    current = null
+    if (link === current) {
+      current = null
+      // Its successor is on the way and decides what follows.
+      if (link !== latest) return onStatus('reconnecting')
+    }
+    if (link !== latest) return
+    // It was to replace a link that still lives, and perhaps met the server that is going.
+    if (current) return later(current, MOVE_AGAIN_MS * (0.5 + random()), () => void open())
     if (isHopeless(code)) return end(code)
     again()
   }

@@ -174,7 +174,7 @@ suite('an inbox that lost its connection', () => {
   })
 
   test('that moves when asked to is live all the time', async () => {
-    const [old, next] = [await startAccountServer(database.db, { drainSeconds: 4 }), await serve()]
+    const [old, next] = [await startAccountServer(database.db, { drainSeconds: 3 }), await serve()]
     let target = old.port
     const proxy = await startProxy(() => target)
     cleanup.push(() => proxy.stop())

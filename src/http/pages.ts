@@ -14,6 +14,9 @@ const PAGES = fileURLToPath(new URL('../../admin/pages', import.meta.url))
 const SCRIPTS = fileURLToPath(new URL('../../admin/dist', import.meta.url))
 const SDK = fileURLToPath(new URL('../../sdk/dist', import.meta.url))
 
+/** No `..`, nothing hidden, nothing encoded. */
+const FILE = /^(?:[a-z0-9][\w-]*\/)*[a-z0-9][\w-]*(?:\.\w+)+$/i
+
 /** The pages for people: the start page (a live demo inbox, or what this server is) and the mail outbox. */
 export const pageRoutes =
   ({ demo, publicUrl }: PageOptions): FastifyPluginAsyncZod =>
@@ -42,7 +45,7 @@ export const pageRoutes =
     ] as const) {
       app.get(`${prefix}*`, {
         config,
-        schema: { ...schema, params: z.strictObject({ '*': z.string() }) },
+        schema: { ...schema, params: z.strictObject({ '*': z.string().regex(FILE, 'expected the name of a file') }) },
         handler: async (request, reply) => {
           reply.header('cache-control', 'no-cache')
           return reply.sendFile(request.params['*'], root)
