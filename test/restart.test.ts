@@ -100,7 +100,7 @@ suite('a server on a bare machine', () => {
       if (mail) expect(sent()).toContain(`<dlv-${mail.job_id}@example.com>`)
     }
     const inbox = await second.callAs('anna', 'GET', '/api/v1/notifications/unread-count')
-    expect(inbox.body.count).toBeGreaterThanOrEqual(accepted.length)
+    expect(inbox.body.unread_count).toBeGreaterThanOrEqual(accepted.length)
   }, 60_000)
 
   test('refuses a directory that another one uses, in clear words', async () => {

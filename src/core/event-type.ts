@@ -21,7 +21,7 @@ export type EventTypeDefinition = {
   /** `template_code` of its templates; the type's own name unless said otherwise. */
   template_code?: string
   level?: Level
-  lane?: Lane
+  lane?: Exclude<Lane, 'retry'>
   priority?: Priority
   category?: string
   /** Liquid-free path whose value makes later events replace the earlier notification, e.g. `data.job_id`. */
