@@ -85,5 +85,10 @@ export const email = defineChannel({
 function mailOf(message: Message, from: Sender, address: string): Mail {
   const to = parseAddress(address)
   if (to === null) throw new DeliveryError('reject', 'The address is not one e-mail address')
-  return composeMail(message, from, to)
+  try {
+    return composeMail(message, from, to)
+  } catch (cause) {
+    // Nothing was sent yet, and the same text would fail again.
+    throw new DeliveryError('reject', 'The text cannot be made into a mail', { cause })
+  }
 }
