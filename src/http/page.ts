@@ -27,6 +27,9 @@ export function cursorParts(text: string, checks: readonly ((part: string) => bo
   throw invalidField('after', 'expected `next` of the page before')
 }
 
+/** An id of a row, as it stands in cursors. */
+export const isRowId = (text: string): boolean => /^\d{1,18}$/.test(text)
+
 /** A time as the database writes it, which must exist: the database refuses 30 February, and JavaScript does not. */
 export function isCursorTime(text: string): boolean {
   if (!/^[12]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(\d{3})?Z$/.test(text)) return false
