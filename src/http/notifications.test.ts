@@ -209,6 +209,34 @@ suite('a change', () => {
     expect((await get('?since=0')).body.seq).toBe(seqs.at(-1))
   })
 
+  test('made many times at once happens once', async () => {
+    const ids = await Promise.all(Array.from({ length: 5 }, () => put()))
+
+    await Promise.all(ids.flatMap((id) => Array.from({ length: 8 }, () => post(`${id}/read`))))
+
+    expect(await published()).toHaveLength(ids.length)
+    expect((await get('?since=0')).body.seq).toBe(2 * ids.length)
+  })
+
+  test('never waits for another one in a circle', async () => {
+    const ids = await Promise.all(Array.from({ length: 20 }, () => put()))
+    const ports = { db: database.db, bus, log }
+    const rounds = Array.from({ length: 5 }, () => [
+      ...ids.flatMap((id) => [post(`${id}/snooze`, { until: inAnHour() }), post(`${id}/read`), post(`${id}/unread`)]),
+      ...['read-all', 'seen-all'].map((path) => post(path)),
+      database.db.query('update notification set snoozed_until = now() where id = $1', [idOfUuid(ids[0] ?? '')]),
+      wakeSnoozed(ports),
+    ])
+
+    await Promise.all(rounds.flat())
+
+    await database.db.query('select pg_stat_force_next_flush()')
+    const [stats] = await database.db.query<{ deadlocks: string }>(
+      'select deadlocks from pg_stat_database where datname = current_database()',
+    )
+    expect(stats?.deadlocks).toBe('0')
+  })
+
   test('of another user, of another company, and of no notification at all answer the same', async () => {
     const id = await put()
 

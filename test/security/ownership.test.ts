@@ -1,12 +1,20 @@
 import { afterAll, expect, suite, test } from 'vitest'
 import { SCOPES } from '../../src/core/scope.ts'
 import type { Answer } from '../app.ts'
+import { putNotification } from '../inbox.ts'
 import { CANARY, exampleBody, keyOf, MAKES_ITS_OWN, OWNER, prepare, seedOf } from './examples.ts'
 import { documented, filled, fromSomewhere, startApi, type Operation } from './operations.ts'
 
 const server = await startApi()
 afterAll(() => server.close())
 await prepare(server)
+// A stranger without an inbox of his own would be stopped by that alone.
+const STRANGERS = [
+  { companyId: OWNER.companyId, userId: 'boris' },
+  { companyId: 'other', userId: OWNER.userId },
+  { companyId: '', userId: OWNER.userId },
+]
+for (const stranger of STRANGERS) await putNotification(server.database.db, stranger)
 const { operations } = await documented(server)
 const ownerKey = await keyOf(server, OWNER.companyId, SCOPES)
 const strangerKey = await keyOf(server, 'other', SCOPES)
@@ -45,14 +53,13 @@ suite("another user's things", () => {
     const id = await seedOf(operation)(server, ownerKey)
     const before = await ownersRows()
 
-    const strangers = [
-      await called(operation, id, await token('boris', OWNER.companyId)),
-      await called(operation, id, await token(OWNER.userId, 'other')),
-      await called(operation, id, await token(OWNER.userId, '')),
-    ]
+    const answers: Answer[] = []
+    for (const { companyId, userId } of STRANGERS) {
+      answers.push(await called(operation, id, await token(userId, companyId)))
+    }
     const nothing = await called(operation, '00000000-0000-8000-8a56-576e74636e00', await token('boris', 'acme'))
 
-    for (const { status, body } of [...strangers, nothing]) {
+    for (const { status, body } of [...answers, nothing]) {
       expect(status).toBe(404)
       expect(body).toEqual({ ...nothing.body, request_id: body.request_id })
     }
