@@ -5,6 +5,7 @@ import { authenticator, environmentKeys } from './http/authenticate.ts'
 import { connectionRoutes } from './http/connections.ts'
 import { demoKey, type Demo } from './http/demo.ts'
 import { eventRoutes } from './http/events.ts'
+import { eventTypeRoutes } from './http/event-types.ts'
 import { keyRoutes } from './http/keys.ts'
 import { notificationRoutes } from './http/notifications.ts'
 import { operationsRoutes } from './http/operations.ts'
@@ -12,6 +13,7 @@ import { outboxRoutes } from './http/outbox.ts'
 import { pageRoutes } from './http/pages.ts'
 import type { Readiness } from './http/ready.ts'
 import { httpServer } from './http/server.ts'
+import { templateRoutes } from './http/templates.ts'
 import { userTokens } from './http/user-token.ts'
 import { userRoutes } from './http/users.ts'
 import type { Ports } from './ports.ts'
@@ -56,6 +58,8 @@ export async function startWeb(
   if (config.ROLES.includes('api')) {
     await app.register(eventRoutes(ports, { publicUrl, maxWaitingAccepts: config.MAX_WAITING_ACCEPTS }))
     await app.register(notificationRoutes(ports))
+    await app.register(eventTypeRoutes(ports))
+    await app.register(templateRoutes(ports))
     await app.register(userRoutes(ports))
     await app.register(keyRoutes(ports))
     await app.register(outboxRoutes(ports))

@@ -41,4 +41,6 @@ export type EventTypes = {
   find(companyId: string, type: string): Promise<EventType | null>
   /** One stored version, also when it is no longer current. */
   version(id: string): Promise<EventType | null>
+  /** A type was registered, changed or deleted through this process: it counts at once. */
+  changed(): void
 }

@@ -3,14 +3,14 @@ import { pino } from 'pino'
 import { afterAll, beforeAll, beforeEach, expect, suite, test } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import { metrics } from '../metrics.ts'
-import { eventTypes, type RememberedEventTypes } from '../store/event-types.ts'
+import { eventTypes } from '../store/event-types.ts'
 import { eventTypeRoutes } from './event-types.ts'
 import { httpServer } from './server.ts'
 
 const log = pino({ level: 'silent' })
 let database: FreshDatabase
 let app: FastifyInstance
-let types: RememberedEventTypes
+let types: ReturnType<typeof eventTypes>
 
 beforeAll(async () => {
   database = await freshDatabase()

@@ -11,13 +11,12 @@ import {
   type StoredEventType,
   updateEventType,
 } from '../store/event-type.ts'
-import type { RememberedEventTypes } from '../store/event-types.ts'
 import { serviceCaller } from './access.ts'
 import { cursorParts, cursorText, isRowId, pageOf, pageQuery } from './page.ts'
 
 /** `/api/v1/event-types`: what can happen. A company has its own types beside, or instead of, those of the platform. */
 export const eventTypeRoutes =
-  ({ db, eventTypes }: Pick<Ports, 'db'> & { eventTypes: RememberedEventTypes }): FastifyPluginAsyncZod =>
+  ({ db, eventTypes }: Pick<Ports, 'db' | 'eventTypes'>): FastifyPluginAsyncZod =>
   async (app) => {
     const tags = ['Event types']
     const write = { access: { scope: 'event-types:write' } } as const

@@ -7,15 +7,12 @@ const CHECK_AFTER_MS = 1000
 /** Companies times types; when it is reached, everything is forgotten and asked for again. */
 const MAX_KNOWN = 10_000
 
-/** `changed` is called after a change through this process, which then counts at once. */
-export type RememberedEventTypes = EventTypes & { changed(): void }
-
 /**
  * The registered types, in memory. Before an answer that is older than a second, one cheap statement asks whether
  * anything has changed; without events nothing is asked. Types that are not found are never remembered, so a type is
  * usable as soon as it is registered, in whatever process.
  */
-export function eventTypes({ db }: { db: Queryable }, clock: () => number = Date.now): RememberedEventTypes {
+export function eventTypes({ db }: { db: Queryable }, clock: () => number = Date.now): EventTypes {
   const versions = new Map<string, EventType>()
   let known = new Map<string, Promise<EventType | null>>()
   let mark: string | null = null

@@ -12,23 +12,54 @@ export const OWNER = { companyId: 'acme', userId: 'anna' }
 
 const later = (): string => new Date(Date.now() + 3600_000).toISOString()
 const event = { user_id: OWNER.userId, type: 'test.happened', title: CANARY, body: CANARY, data: { note: CANARY } }
+const eventType = { description: CANARY, recipients: { path: 'user_id', include_initiator: true }, channels: ['ws'] }
+const words = { subject: CANARY, body: CANARY }
 const cta = { label: 'Open', url: 'https://example.com/' }
 
-/** A good body for every route that takes one. */
-const BODIES: Record<string, () => unknown> = {
+/** Names that nobody has used yet. */
+let last = 0
+const newName = (): string => `canary.n${++last}`
+
+const eventType = (type: string) => ({
+  type,
+  description: CANARY,
+  schema: { type: 'object', properties: { note: { type: 'string' } } },
+  recipients: { path: 'user_id' },
+  channels: ['ws'],
+})
+const words = { subject: CANARY, body: `${CANARY} {{ data.note }}` }
+const template = () => ({ template_code: newName(), channel: 'email', locale: 'en', ...words })
+
+/** A good body for every route that takes one; `id` is what the path names. */
+const BODIES: Record<string, (id: string) => unknown> = {
+  'POST /api/v1/event-types': () => eventType(newName()),
+  'PUT /api/v1/event-types/{type}': (id) => eventType(id),
+  'POST /api/v1/templates': template,
+  'PUT /api/v1/templates/{id}': () => words,
+  'POST /api/v1/templates/preview': () => ({
+    channel: 'email',
+    locale: 'en',
+    ...words,
+    variables: { data: { note: 'x' } },
+  }),
   'POST /api/v1/events': () => ({ ...event, cta }),
   'POST /api/v1/events/batch': () => ({ events: [event] }),
   'POST /api/v1/events/cancel': () => ({ cancellation_key: 'none' }),
   'PUT /api/v1/users/{user_id}': () => ({ email: `${CANARY}@example.com`, locale: 'en', profile: { name: CANARY } }),
   'POST /api/v1/users/batch': () => ({ users: [{ user_id: 'somebody', locale: 'en' }] }),
   'POST /api/v1/keys': () => ({ name: CANARY, scopes: ['events:read'] }),
+  'POST /api/v1/event-types': () => ({ ...eventType, type: `test.${randomUUID()}` }),
+  'PUT /api/v1/event-types/{type}': () => ({ ...eventType, type: 'test.seeded' }),
+  'POST /api/v1/templates': () => ({ ...words, template_code: randomUUID(), channel: 'email', locale: 'en' }),
+  'PUT /api/v1/templates/{id}': () => words,
+  'POST /api/v1/templates/preview': () => ({ ...words, channel: 'email', locale: 'en', variables: { user: {} } }),
   'POST /api/v1/notifications/{id}/snooze': () => ({ until: later() }),
   'POST /api/v1/notifications/read-all': () => ({ type: 'test.happened' }),
   'POST /api/v1/notifications/seen-all': () => ({ type: 'test.happened' }),
 }
 
-export function exampleBody({ name, body }: Operation): unknown {
-  const example = BODIES[name]?.()
+export function exampleBody({ name, body }: Operation, id: string): unknown {
+  const example = BODIES[name]?.(id)
   if (body && example === undefined) throw new Error(`${name} needs an example in test/security/examples.ts`)
   return example
 }
@@ -47,6 +78,17 @@ const SEEDS: Record<string, Seed> = {
     await post(server, key, 'users/batch', { users: [{ user_id: id, profile: { name: CANARY } }] })
     return id
   },
+  '/api/v1/event-types/': async ({ database }) => {
+    await putEventType(database.db, OWNER.companyId, { ...eventType, type: 'test.seeded' })
+    return 'test.seeded'
+  },
+  '/api/v1/templates/': async (server, key) => {
+    const place = { template_code: randomUUID(), channel: 'email', locale: 'en' }
+    return (await post(server, key, 'templates', { ...words, ...place })).id as string
+  },
+  '/api/v1/event-types/': async (server, key) =>
+    (await post(server, key, 'event-types', eventType(newName()))).type as string,
+  '/api/v1/templates/': async (server, key) => (await post(server, key, 'templates', template())).id as string,
   '/api/v1/keys/': async (server, key) =>
     (await post(server, key, 'keys', { name: CANARY, scopes: ['events:read'] })).id as string,
   '/api/v1/outbox/': async ({ database }) => {
