@@ -12,8 +12,6 @@ export const OWNER = { companyId: 'acme', userId: 'anna' }
 
 const later = (): string => new Date(Date.now() + 3600_000).toISOString()
 const event = { user_id: OWNER.userId, type: 'test.happened', title: CANARY, body: CANARY, data: { note: CANARY } }
-const eventType = { description: CANARY, recipients: { path: 'user_id', include_initiator: true }, channels: ['ws'] }
-const words = { subject: CANARY, body: CANARY }
 const cta = { label: 'Open', url: 'https://example.com/' }
 
 /** Names that nobody has used yet. */
@@ -24,7 +22,7 @@ const eventType = (type: string) => ({
   type,
   description: CANARY,
   schema: { type: 'object', properties: { note: { type: 'string' } } },
-  recipients: { path: 'user_id' },
+  recipients: { path: 'user_id', include_initiator: true },
   channels: ['ws'],
 })
 const words = { subject: CANARY, body: `${CANARY} {{ data.note }}` }
@@ -48,11 +46,6 @@ const BODIES: Record<string, (id: string) => unknown> = {
   'PUT /api/v1/users/{user_id}': () => ({ email: `${CANARY}@example.com`, locale: 'en', profile: { name: CANARY } }),
   'POST /api/v1/users/batch': () => ({ users: [{ user_id: 'somebody', locale: 'en' }] }),
   'POST /api/v1/keys': () => ({ name: CANARY, scopes: ['events:read'] }),
-  'POST /api/v1/event-types': () => ({ ...eventType, type: `test.${randomUUID()}` }),
-  'PUT /api/v1/event-types/{type}': () => ({ ...eventType, type: 'test.seeded' }),
-  'POST /api/v1/templates': () => ({ ...words, template_code: randomUUID(), channel: 'email', locale: 'en' }),
-  'PUT /api/v1/templates/{id}': () => words,
-  'POST /api/v1/templates/preview': () => ({ ...words, channel: 'email', locale: 'en', variables: { user: {} } }),
   'POST /api/v1/notifications/{id}/snooze': () => ({ until: later() }),
   'POST /api/v1/notifications/read-all': () => ({ type: 'test.happened' }),
   'POST /api/v1/notifications/seen-all': () => ({ type: 'test.happened' }),
@@ -77,14 +70,6 @@ const SEEDS: Record<string, Seed> = {
     const id = `user-${randomUUID()}`
     await post(server, key, 'users/batch', { users: [{ user_id: id, profile: { name: CANARY } }] })
     return id
-  },
-  '/api/v1/event-types/': async ({ database }) => {
-    await putEventType(database.db, OWNER.companyId, { ...eventType, type: 'test.seeded' })
-    return 'test.seeded'
-  },
-  '/api/v1/templates/': async (server, key) => {
-    const place = { template_code: randomUUID(), channel: 'email', locale: 'en' }
-    return (await post(server, key, 'templates', { ...words, ...place })).id as string
   },
   '/api/v1/event-types/': async (server, key) =>
     (await post(server, key, 'event-types', eventType(newName()))).type as string,

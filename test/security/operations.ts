@@ -19,6 +19,8 @@ export type Operation = {
   /** Names in the path. */
   params: string[]
   body: Schema | null
+  /** Names in the query. */
+  query: string[]
 }
 
 export type Documented = { operations: Operation[]; schemas: Record<string, Schema> }
@@ -46,7 +48,11 @@ type Document = {
     string,
     Record<
       string,
-      { security?: Record<string, string[]>[]; requestBody?: { content: Record<string, { schema: Schema }> } }
+      {
+        security?: Record<string, string[]>[]
+        parameters?: { in: string; name: string }[]
+        requestBody?: { content: Record<string, { schema: Schema }> }
+      }
     >
   >
   components: { schemas: Record<string, Schema> }
@@ -56,13 +62,14 @@ type Document = {
 export async function documented(server: TestApp): Promise<Documented> {
   const document = (await server.call('GET', '/openapi.json')).body as Document
   const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, { security = [], requestBody }]) => ({
+    Object.entries(methods).map(([method, { security = [], parameters = [], requestBody }]) => ({
       name: `${method.toUpperCase()} ${path}`,
       method: method.toUpperCase(),
       path,
       access: security[0] === undefined ? 'public' : (security[0]['apiKey']?.[0] ?? 'user'),
       params: [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name ?? ''),
       body: requestBody?.content['application/json']?.schema ?? null,
+      query: parameters.filter((it) => it.in === 'query').map(({ name }) => name),
     })),
   )
   return { operations, schemas: document.components.schemas }

@@ -22,7 +22,7 @@ const token = (userId: string, companyId: string) =>
   server.token(userId, companyId === '' ? {} : { company_id: companyId })
 
 const called = (operation: Operation, id: string, credentials: string): Promise<Answer> =>
-  server.call(operation.method, filled(operation, id), exampleBody(operation), {
+  server.call(operation.method, filled(operation, id), exampleBody(operation, id), {
     authorization: `Bearer ${credentials}`,
     ...fromSomewhere(),
   })
@@ -86,7 +86,7 @@ suite("another company's things", () => {
     const id = await seedOf(operation)(server, ownerKey)
     const before = await ownersRows()
 
-    const answer = await server.call(operation.method, filled(operation, id), exampleBody(operation), {
+    const answer = await server.call(operation.method, filled(operation, id), exampleBody(operation, id), {
       authorization: `Bearer ${strangerKey}`,
       'x-company-id': OWNER.companyId,
     })
