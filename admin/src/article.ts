@@ -68,15 +68,16 @@ export function article(id: string, { toggleRead, archive }: ArticleActions): Ar
       setText(time, timeOf(created_at))
       showProgress(progress, notification)
       link.replaceChildren(...[ctaLink(notification)].filter((one) => one !== null))
-      setText(read, say(is_read ? 'item.unreadAgain' : 'item.read'))
-      read.setAttribute(
-        'aria-label',
-        say(is_read ? 'item.unreadNamed' : 'item.readNamed', { title: notification.title }),
-      )
-      setText(away, say('item.archive'))
-      away.setAttribute('aria-label', say('item.archiveNamed', { title: notification.title }))
+      nameButton(read, say(is_read ? 'item.unreadAgain' : 'item.read'), notification)
+      nameButton(away, say('item.archive'), notification)
     },
   }
+}
+
+/** Every button of the list has a name of its own, which begins with what is written on it. */
+function nameButton(button: HTMLButtonElement, action: string, { title }: Notification): void {
+  setText(button, action)
+  button.setAttribute('aria-label', say('item.named', { action, title }))
 }
 
 function showProgress(place: HTMLElement, { data, title }: Notification): void {

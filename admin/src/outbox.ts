@@ -20,6 +20,7 @@ let typed: string | null = null
 let mails: Mail[] = []
 let next: string | null = null
 let chosen: string | null = null
+let shownLook = ''
 
 languageSwitch(byId('languages', HTMLElement))
 onLanguage(() => {
@@ -89,6 +90,10 @@ function show(): void {
   empty.hidden = mails.length > 0
   setText(empty, say('outbox.empty'))
   older.hidden = next === null
+  // Untouched while nothing is new, so that focus and pointer stay where they are.
+  const look = JSON.stringify([mails.map(({ id }) => id), chosen, currentLanguage()])
+  if (look === shownLook) return
+  shownLook = look
   const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset['id'] : undefined
   list.replaceChildren(...mails.map(entry))
   if (focused !== undefined) list.querySelector<HTMLElement>(`[data-id="${CSS.escape(focused)}"]`)?.focus()

@@ -49,11 +49,9 @@ const en = {
 
   'item.unread': 'Unread',
   'item.read': 'Mark as read',
-  'item.readNamed': 'Mark as read: {title}',
   'item.unreadAgain': 'Mark as unread',
-  'item.unreadNamed': 'Mark as unread: {title}',
   'item.archive': 'Archive',
-  'item.archiveNamed': 'Archive: {title}',
+  'item.named': '{action}: {title}',
   'item.progress': 'Progress: {title}',
   'item.failed': 'That did not work: {reason}',
 
@@ -148,12 +146,10 @@ const ru: Texts = {
   'inbox.mail': 'Письма хранятся на странице «Письма»',
 
   'item.unread': 'Не прочитано',
-  'item.read': 'Прочитано',
-  'item.readNamed': 'Отметить прочитанным: {title}',
-  'item.unreadAgain': 'Не прочитано',
-  'item.unreadNamed': 'Отметить непрочитанным: {title}',
+  'item.read': 'Прочитать',
+  'item.unreadAgain': 'Вернуть в непрочитанные',
   'item.archive': 'В архив',
-  'item.archiveNamed': 'В архив: {title}',
+  'item.named': '{action}: {title}',
   'item.progress': 'Выполнение: {title}',
   'item.failed': 'Не получилось: {reason}',
 
