@@ -3,6 +3,7 @@ import { LEVELS, type Event } from '../core/event.ts'
 import { safeUrl } from '../core/safe-url.ts'
 import type { Json } from '../core/json.ts'
 import type { Incoming } from '../pipeline/accept.ts'
+import { time as timeText } from './time.ts'
 import { invalid } from './validation.ts'
 
 /** Text that people see: no control characters but line breaks and tabs, and none that reorder the text around them. */
@@ -21,7 +22,7 @@ const FORBIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u202a-\u202e\u2
 
 const eventId = line(200)
 const userId = z.union([line(200), z.int()]).transform(String)
-const time = z.iso.datetime({ offset: true }).transform((text) => new Date(text).toISOString())
+const time = timeText.transform((text) => new Date(text).toISOString())
 const data = z.record(z.string(), z.json())
 
 const cta = z.strictObject({
