@@ -64,7 +64,9 @@ export async function startApp(config: Config, { log, channels: definitions = al
   const close = async (): Promise<void> => {
     const endsAt = Date.now() + config.SHUTDOWN_SECONDS * 1000
     for (const closer of closers.splice(0).toReversed()) {
-      await closer(Math.max(MIN_CLOSE_SECONDS, (endsAt - Date.now()) / 1000)).catch((error: unknown) => log.error({ err: error }, 'closing a part failed'))
+      await closer(Math.max(MIN_CLOSE_SECONDS, (endsAt - Date.now()) / 1000)).catch((error: unknown) =>
+        log.error({ err: error }, 'closing a part failed'),
+      )
     }
   }
 
@@ -91,7 +93,7 @@ export async function startApp(config: Config, { log, channels: definitions = al
     closers.push(() => renderer.close())
     const channelPorts = { bus, mailOutbox: mailOutbox(db) }
     const channels = openChannels(config.channels, channelPorts, config.RETRY_SECONDS, definitions)
-    closers.push(() => Promise.all([...channels.values()].map((channel) => channel.close?.())))
+    closers.push(() => closeChannels(channels))
     const queue = postgresQueue({ db, nextId, workerId: number.processId, leaseSeconds: config.LEASE_SECONDS })
     closers.push(() => queue.close())
     const directory = databaseDirectory(db)
@@ -171,6 +173,10 @@ function runWorker(ports: Ports, config: Config, publicUrl: () => string): Worke
   )
 }
 
+async function closeChannels(channels: Ports['channels']): Promise<void> {
+  await Promise.all([...channels.values()].map(async (channel) => channel.close?.()))
+}
+
 /** The key that the first start printed is a key like any other: it is stored by its hash and can be revoked. */
 async function registerFirstKey({ db }: Ports, key: string): Promise<void> {
   const id = apiKeyId(key)
@@ -180,7 +186,9 @@ async function registerFirstKey({ db }: Ports, key: string): Promise<void> {
 /** Somebody to write to, with an address for every channel that takes one such as his. */
 async function createDemoUser({ db, channels }: Ports): Promise<void> {
   if (await findUser(db, '', DEMO_USER.id)) return
-  const names = [...channels.values()].filter((channel) => channel.parseAddress?.(DEMO_USER.address)).map(({ name }) => name)
+  const names = [...channels.values()]
+    .filter((channel) => channel.parseAddress?.(DEMO_USER.address))
+    .map(({ name }) => name)
   const addresses = Object.fromEntries(names.map((name) => [name, [DEMO_USER.address]]))
   await putUsers(db, '', [{ user_id: DEMO_USER.id, profile: { name: 'Demo' }, addresses }])
 }

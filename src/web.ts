@@ -43,7 +43,8 @@ export async function startWeb(
     },
   })
 
-  const demo: Demo | null = config.DEMO && tokens.sign ? { key: demoKey(), sign: tokens.sign } : null
+  const { sign } = tokens
+  const demo: Demo | null = config.DEMO && sign ? { key: demoKey(), sign } : null
   const fixedKeys = [...environmentKeys(config.API_KEYS), ...(demo ? [demo.key] : [])]
   const app = httpServer(ports, {
     authenticate: authenticator(ports, tokens, fixedKeys),

@@ -4,12 +4,14 @@ import { pino } from 'pino'
 import { WebSocket } from 'ws'
 import { startApp, type App, type AppOptions } from '../src/app.ts'
 import { readConfig } from '../src/config.ts'
+import type { EventStatus } from '../src/http/event-status-schema.ts'
 import { freshDatabase, type FreshDatabase } from './database.ts'
 
 export const API_KEY = `sk_${'k'.repeat(40)}`
 export const JWT_SECRET = 'a secret of the tests, thirty-two bytes or more'
 
-export type Answer = { status: number; headers: Headers; body: any } // eslint-disable-line typescript/no-explicit-any
+// oxlint-disable-next-line typescript/no-explicit-any -- each test says what it expects of an answer
+export type Answer = { status: number; headers: Headers; body: any }
 
 export type TestApp = {
   app: App
@@ -22,7 +24,7 @@ export type TestApp = {
   token: (userId: string, claims?: Record<string, unknown>) => Promise<string>
   connect: (userId: string) => Promise<LiveSession>
   /** What became of an event, once `fits`. */
-  statusOf: (eventId: string, fits: (status: Answer['body']) => boolean) => Promise<Answer['body']>
+  statusOf: (eventId: string, fits: (status: EventStatus) => boolean) => Promise<EventStatus>
   close: () => Promise<void>
 }
 
@@ -86,7 +88,7 @@ export function client(url: string, apiKey: string = API_KEY, jwtSecret: string 
     callAs: async (userId: string, method: string, path: string, body?: unknown) =>
       call(method, path, body, { authorization: `Bearer ${await token(userId)}` }),
     connect: async (userId: string) => liveSession(url, await token(userId)),
-    async statusOf(eventId: string, fits: (status: Answer['body']) => boolean) {
+    async statusOf(eventId: string, fits: (status: EventStatus) => boolean): Promise<EventStatus> {
       return eventually(async () => {
         const { body } = await call('GET', `/api/v1/events/${encodeURIComponent(eventId)}`)
         return fits(body) ? body : null

@@ -1,5 +1,6 @@
 import PostalMime from 'postal-mime'
 import { afterAll, beforeAll, expect, suite, test } from 'vitest'
+import type { EventStatus } from '../src/http/event-status-schema.ts'
 import { startTestApp, type TestApp } from './app.ts'
 import { startSmtpServer, type SmtpDouble } from './smtp-server.ts'
 
@@ -69,15 +70,15 @@ suite('the journey of an event', () => {
     const parsed = await PostalMime.parse(mail.raw)
     expect(parsed.html).toContain('https://example.com/job/1')
     expect(parsed.text).toContain('I have processed it')
-    const status = await server.statusOf('evt_1', ({ deliveries }) => deliveries.every((d: any) => d.status === 'SENT'))
-    expect(status.deliveries.map((d: any) => d.channel).toSorted()).toEqual(['email', 'ws'])
+    const status = await server.statusOf('evt_1', ({ deliveries }) => deliveries.every((one) => one.status === 'SENT'))
+    expect(status.deliveries.map((one) => one.channel).toSorted()).toEqual(['email', 'ws'])
     expect(status.not_told).toEqual([])
     session.close()
   })
 
   test('to somebody who is offline: he gets it when he comes, once', async () => {
     await server.call('POST', '/api/v1/events', { id: 'offline_1', ...event, user_id: 'ivan', channels: ['ws'] })
-    await server.statusOf('offline_1', ({ deliveries }) => deliveries[0].status === 'SENT')
+    await server.statusOf('offline_1', ({ deliveries }) => deliveries[0]!.status === 'SENT')
 
     const session = await server.connect('ivan')
     session.send({ type: 'resume', since: 0 })
@@ -109,7 +110,7 @@ suite('the journey of an event', () => {
   test('of somebody without an address: the status says why he was not told', async () => {
     await server.call('POST', '/api/v1/events', { id: 'nowhere_1', ...event, user_id: 'nobody', channels: ['email'] })
 
-    const status = await server.statusOf('nowhere_1', ({ deliveries }) => deliveries[0].status === 'SKIPPED')
+    const status = await server.statusOf('nowhere_1', ({ deliveries }) => deliveries[0]!.status === 'SKIPPED')
 
     expect(status.not_told).toEqual([{ user_id: 'nobody', channel: 'email', reason: 'no_address' }])
   })
@@ -118,7 +119,7 @@ suite('the journey of an event', () => {
     const { channels: _, ...withoutChannels } = event
     await server.call('POST', '/api/v1/events', { id: 'no_push', ...withoutChannels })
 
-    const status = await server.statusOf('no_push', ({ deliveries }) => deliveries[0].status === 'SENT')
+    const status = await server.statusOf('no_push', ({ deliveries }) => deliveries[0]!.status === 'SENT')
 
     expect(status.channels_from).toBe('event_type')
     expect(status.not_told).toEqual([{ user_id: null, channel: 'push', reason: 'channel_not_installed' }])
@@ -151,10 +152,10 @@ suite('the journey of an event', () => {
     })
 
     const status = await server.statusOf('expired_1', ({ deliveries }) =>
-      deliveries.every((d: any) => d.status === 'EXPIRED'),
+      deliveries.every((one) => one.status === 'EXPIRED'),
     )
 
-    expect(status.not_told.map((one: any) => one.reason)).toEqual(['expired', 'expired'])
+    expect(status.not_told.map((one) => one.reason)).toEqual(['expired', 'expired'])
   })
 
   test('that is cancelled in time: by id, and by key', async () => {
@@ -170,7 +171,7 @@ suite('the journey of an event', () => {
     expect(byKey.body).toEqual({ status: 'cancelled', events: 1, deliveries_cancelled: 2 })
     const { body } = await server.call('GET', '/api/v1/events/cancel_2')
     expect(body.status).toBe('cancelled')
-    expect(new Set(body.deliveries.map((d: any) => d.status))).toEqual(new Set(['CANCELLED']))
+    expect(new Set((body as EventStatus).deliveries.map((one) => one.status))).toEqual(new Set(['CANCELLED']))
   })
 
   test('sent twice: the first answer again, and one message', async () => {
@@ -207,7 +208,7 @@ suite('the journey of an event', () => {
     })
 
     expect(status).toBe(202)
-    expect(body.events.map((one: any) => [one.event_id, one.jobs_count])).toEqual([
+    expect(body.events.map((one: { event_id: string; jobs_count: number }) => [one.event_id, one.jobs_count])).toEqual([
       ['/auth#A234', 1],
       ['batch_1', 1],
     ])
@@ -238,9 +239,9 @@ suite('a mail that the other side does not take', () => {
 
     await server.call('POST', '/api/v1/events', { id: 'retry_1', ...mail })
 
-    const status = await server.statusOf('retry_1', ({ deliveries }) => deliveries[0].status === 'SENT')
-    expect(status.deliveries[0].attempts_count).toBe(3)
-    expect(status.deliveries[0].attempts.map((one: any) => one.verdict)).toEqual(['retry', 'retry'])
+    const status = await server.statusOf('retry_1', ({ deliveries }) => deliveries[0]!.status === 'SENT')
+    expect(status.deliveries[0]!.attempts_count).toBe(3)
+    expect(status.deliveries[0]!.attempts.map((one) => one.verdict)).toEqual(['retry', 'retry'])
   })
 
   test('at every attempt becomes a dead letter', async () => {
@@ -248,7 +249,7 @@ suite('a mail that the other side does not take', () => {
 
     await server.call('POST', '/api/v1/events', { id: 'dead_1', ...mail })
 
-    await server.statusOf('dead_1', ({ deliveries }) => deliveries[0].status === 'FAILED')
+    await server.statusOf('dead_1', ({ deliveries }) => deliveries[0]!.status === 'FAILED')
     const dead = await server.database.db.query('select kind from dead')
     expect(dead).toEqual([{ kind: 'failed' }])
   })
@@ -257,10 +258,10 @@ suite('a mail that the other side does not take', () => {
     refusals = ['550 5.1.1 no such user']
 
     await server.call('POST', '/api/v1/events', { id: 'gone_1', ...mail })
-    await server.statusOf('gone_1', ({ deliveries }) => deliveries[0].status === 'FAILED')
+    await server.statusOf('gone_1', ({ deliveries }) => deliveries[0]!.status === 'FAILED')
     await server.call('POST', '/api/v1/events', { id: 'gone_2', ...mail })
 
-    const status = await server.statusOf('gone_2', ({ deliveries }) => deliveries[0].status === 'SKIPPED')
-    expect(status.not_told[0].reason).toBe('address_blocked')
+    const status = await server.statusOf('gone_2', ({ deliveries }) => deliveries[0]!.status === 'SKIPPED')
+    expect(status.not_told[0]!.reason).toBe('address_blocked')
   })
 })

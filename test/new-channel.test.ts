@@ -67,7 +67,7 @@ suite('a new channel, in one file and one word', () => {
     expect(answer.status).toBe(202)
     return id
   }
-  const ends = (id: string, status: string) => server.statusOf(id, ({ deliveries }) => deliveries[0].status === status)
+  const ends = (id: string, status: string) => server.statusOf(id, ({ deliveries }) => deliveries[0]!.status === status)
 
   test('gets its settings, its addresses and its messages', async () => {
     const id = await send()
@@ -77,7 +77,7 @@ suite('a new channel, in one file and one word', () => {
       { to: 'roof-7', from: 'north tower', message: { text: { subject: 'Ready', body: 'Come home' } } },
     ])
     expect(deliveries[0]).toMatchObject({ provider_id: 'ring-1', attempts_count: 1 })
-    expect(loft.flights[0]!.message.jobId).toBe(deliveries[0].job_id)
+    expect(loft.flights[0]!.message.jobId).toBe(deliveries[0]!.job_id)
   })
 
   test('refuses addresses that are none, naming its field', async () => {
@@ -98,7 +98,7 @@ suite('a new channel, in one file and one word', () => {
 
     const status = await ends(await send(), 'SENT')
 
-    expect(status.deliveries[0].attempts).toMatchObject([{ n: 1, verdict: 'retry', message: 'storm' }])
+    expect(status.deliveries[0]!.attempts).toMatchObject([{ n: 1, verdict: 'retry', message: 'storm' }])
   })
 
   test('is not asked again after a refusal', async () => {

@@ -2,6 +2,7 @@ import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, suite, test } from 'vitest'
+import type { EventStatus } from '../src/http/event-status-schema.ts'
 import { startServerProcess, type ServerProcess } from './server-process.ts'
 import { startSmtpServer, type SmtpDouble } from './smtp-server.ts'
 
@@ -38,7 +39,6 @@ suite('a server on a bare machine', () => {
   }
   const event = { user_id: 'anna', type: 'job.done', title: 'Ready', body: 'Look', channels: ['ws', 'email'] }
   const sent = () => smtp.mails.map(({ raw }) => /^Message-ID: (.*)$/im.exec(raw)?.[1]?.trim())
-  const isSent = ({ deliveries }: any) => deliveries.every((one: any) => one.status === 'SENT')
 
   test('shows its first key once, and says later where it lies', async () => {
     const first = await start('banner')
@@ -64,11 +64,10 @@ suite('a server on a bare machine', () => {
     const second = await start('clean')
 
     const { body } = await second.callAs('anna', 'GET', '/api/v1/notifications')
-    expect(body.items.map((item: any) => item.event_id)).toEqual(['clean-1'])
-    expect((await second.call('GET', '/api/v1/events/clean-1')).body.deliveries.map((d: any) => d.status)).toEqual([
-      'SENT',
-      'SENT',
-    ])
+    expect(body.items.map((item: { event_id: string }) => item.event_id)).toEqual(['clean-1'])
+    expect(
+      ((await second.call('GET', '/api/v1/events/clean-1')).body as EventStatus).deliveries.map((one) => one.status),
+    ).toEqual(['SENT', 'SENT'])
   })
 
   test('killed in the middle loses nothing that it had accepted', async () => {
@@ -93,10 +92,10 @@ suite('a server on a bare machine', () => {
     expect(second.output()).toContain('found the database still running')
     for (const id of accepted) {
       const status = await second.statusOf(id, ({ deliveries }) =>
-        deliveries.every((one: any) => one.status === 'SENT' || (one.channel === 'email' && one.status === 'RETRYING')),
+        deliveries.every((one) => one.status === 'SENT' || (one.channel === 'email' && one.status === 'RETRYING')),
       )
       expect(status.deliveries).toHaveLength(2)
-      const mail = status.deliveries.find((one: any) => one.channel === 'email' && one.status === 'SENT')
+      const mail = status.deliveries.find((one) => one.channel === 'email' && one.status === 'SENT')
       if (mail) expect(sent()).toContain(`<dlv-${mail.job_id}@example.com>`)
     }
     const inbox = await second.callAs('anna', 'GET', '/api/v1/notifications/unread-count')
@@ -111,3 +110,5 @@ suite('a server on a bare machine', () => {
     )
   })
 })
+
+const isSent = ({ deliveries }: EventStatus) => deliveries.every((one) => one.status === 'SENT')

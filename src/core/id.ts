@@ -31,7 +31,13 @@ const UUID_SUFFIX = 0xa5_65_76_6e_74_63_6en
  */
 export function uuidOf(id: string): string {
   const value = BigInt(id)
-  const bits = ((value >> 16n) << 80n) | (8n << 76n) | (((value >> 4n) & 0xfffn) << 64n) | (0x8n << 60n) | ((value & 0xfn) << 56n) | UUID_SUFFIX
+  const bits =
+    ((value >> 16n) << 80n) |
+    (8n << 76n) |
+    (((value >> 4n) & 0xfffn) << 64n) |
+    (0x8n << 60n) |
+    ((value & 0xfn) << 56n) |
+    UUID_SUFFIX
   const hex = bits.toString(16).padStart(32, '0')
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }

@@ -1,4 +1,4 @@
-import { AppError, invalidField } from './errors.ts'
+import { invalidField, type AppError } from './errors.ts'
 import type { Cta, Event, Level } from './event.ts'
 import { LANES, PRIORITIES } from './event.ts'
 import type { EventType } from './event-type.ts'
@@ -97,7 +97,10 @@ function chooseChannels(
       const field = `channels[${event.channels.indexOf(name)}]`
       if (!channel) throw invalidField(field, `unknown channel "${name}"; known: ${[...byName.keys()].join(', ')}`)
       if (type.allowed_channels && !type.allowed_channels.includes(name)) {
-        throw invalidField(field, `"${type.type}" is never sent over "${name}"; allowed: ${type.allowed_channels.join(', ')}`)
+        throw invalidField(
+          field,
+          `"${type.type}" is never sent over "${name}"; allowed: ${type.allowed_channels.join(', ')}`,
+        )
       }
     }
     if (channel) return [channel]
@@ -115,7 +118,10 @@ function chooseRecipients(event: Event, type: EventType, traces: PlannedTrace[])
   const userIds = new Set<string>()
   for (const [index, value] of (Array.isArray(named) ? named : [named]).entries()) {
     if (!isUserId(value)) {
-      throw invalidField(Array.isArray(named) ? `${field}[${index}]` : field, 'expected a user id: text of 1 to 200 characters, or a number')
+      throw invalidField(
+        Array.isArray(named) ? `${field}[${index}]` : field,
+        'expected a user id: text of 1 to 200 characters, or a number',
+      )
     }
     userIds.add(String(value))
   }
@@ -132,7 +138,8 @@ function chooseRecipients(event: Event, type: EventType, traces: PlannedTrace[])
 }
 
 const isUserId = (value: Json): value is string | number =>
-  (typeof value === 'string' && value.length > 0 && value.length <= 200) || (typeof value === 'number' && Number.isSafeInteger(value))
+  (typeof value === 'string' && value.length > 0 && value.length <= 200) ||
+  (typeof value === 'number' && Number.isSafeInteger(value))
 
 function collapseKeyOf(event: Event, type: EventType): string | null {
   if (event.collapse_key !== undefined) return event.collapse_key
@@ -152,7 +159,8 @@ function expiryOf(event: Event, type: EventType, now: Date): string | null {
 function valueAt(event: Event, path: string): Json | undefined {
   let value = event as unknown as Json | undefined
   for (const name of path.split('.')) {
-    if (value === null || typeof value !== 'object' || Array.isArray(value) || !Object.hasOwn(value, name)) return undefined
+    if (value === null || typeof value !== 'object' || Array.isArray(value) || !Object.hasOwn(value, name))
+      return undefined
     value = value[name]
   }
   return value

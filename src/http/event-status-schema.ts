@@ -56,3 +56,5 @@ export const eventStatusSchema = z
       .describe('Who, or which channel, was left out, and why'),
   })
   .meta({ id: 'EventStatus' })
+
+export type EventStatus = z.infer<typeof eventStatusSchema>

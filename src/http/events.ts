@@ -20,7 +20,7 @@ type EventOptions = {
   maxWaitingAccepts: number
 }
 
-const accepted = z.object({
+const acceptedSchema = z.object({
   status: z.literal('accepted'),
   event_id: z.string(),
   jobs_count: z.number().int().nullable(),
@@ -34,13 +34,6 @@ export const eventRoutes =
   (ports: AcceptPorts, { publicUrl, maxWaitingAccepts }: EventOptions): FastifyPluginAsyncZod =>
   async (app) => {
     let waiting = 0
-    const answer = ({ event_id, jobs_count }: Accepted) => ({
-      status: 'accepted' as const,
-      event_id,
-      jobs_count,
-      status_url: new URL(`/api/v1/events/${encodeURIComponent(event_id)}`, publicUrl()).href,
-    })
-
     async function withinLimit<Result>(weight: number, work: () => Promise<Result>): Promise<Result> {
       if (waiting + weight > maxWaitingAccepts) {
         throw new AppError('unavailable', 'Too many events are waiting to be stored; send this again', {
@@ -65,7 +58,7 @@ export const eventRoutes =
         tags: ['Events'],
         headers: z.looseObject({ 'idempotency-key': z.string().optional() }),
         body: eventBody,
-        response: { 202: accepted },
+        response: { 202: acceptedSchema },
       },
       // The forms are told apart by their fields, so that faults are named for the form that was meant.
       validatorCompiler: () => (value: unknown) => ({ value }),
@@ -75,7 +68,7 @@ export const eventRoutes =
         const key = idempotencyKeyOf(request)
         const result = await withinLimit(1, () => accept(ports, companyId, incoming, key))
         markReplay(reply, result.isReplay)
-        return reply.code(202).send(answer(result))
+        return reply.code(202).send(accepted(result, publicUrl()))
       },
     })
 
@@ -88,7 +81,7 @@ export const eventRoutes =
         tags: ['Events'],
         headers: z.looseObject({ 'idempotency-key': z.string().optional() }),
         body: z.strictObject({ events: z.array(eventBody).min(1).max(MAX_BATCH) }),
-        response: { 202: z.object({ status: z.literal('accepted'), events: z.array(accepted) }) },
+        response: { 202: z.object({ status: z.literal('accepted'), events: z.array(acceptedSchema) }) },
       },
       validatorCompiler: () => (value: unknown) => ({ value }),
       handler: async (request, reply) => {
@@ -97,7 +90,9 @@ export const eventRoutes =
         const key = idempotencyKeyOf(request)
         const result = await withinLimit(items.length, () => acceptBatch(ports, companyId, items, key))
         markReplay(reply, result.isReplay)
-        return reply.code(202).send({ status: 'accepted', events: result.events.map(answer) })
+        return reply
+          .code(202)
+          .send({ status: 'accepted', events: result.events.map((event) => accepted(event, publicUrl())) })
       },
     })
 
@@ -179,6 +174,13 @@ export const eventRoutes =
       },
     })
   }
+
+const accepted = ({ event_id, jobs_count }: Accepted, publicUrl: string) => ({
+  status: 'accepted' as const,
+  event_id,
+  jobs_count,
+  status_url: new URL(`/api/v1/events/${encodeURIComponent(event_id)}`, publicUrl).href,
+})
 
 function readBatch(body: unknown): Incoming[] {
   const list = body !== null && typeof body === 'object' && 'events' in body ? body.events : undefined

@@ -10,9 +10,9 @@ export type TokenRules = { issuer?: string | undefined; audience?: string | unde
 
 export type UserTokens = {
   /** Throws `unauthorized`, or `unavailable` when the issuer's keys cannot be fetched now. */
-  verify(token: string): Promise<VerifiedUser>
+  verify: (token: string) => Promise<VerifiedUser>
   /** Makes a token. Only with a secret: the keys behind a JWKS URL are the issuer's. */
-  sign?(claims: { userId: string; companyId?: string; roles?: string[]; seconds: number }): Promise<string>
+  sign?: (claims: { userId: string; companyId?: string; roles?: string[]; seconds: number }) => Promise<string>
 }
 
 /** Clocks of issuers may differ from ours by this much. */

@@ -21,28 +21,32 @@ suite('accepting an event', () => {
     database = await freshDatabase()
     const { db } = database
     const nextId = idGenerator(() => 1)
-    const channel = (name: string, isInbox: boolean) => [name, { name, isInbox }] as const
     ports = {
       db,
       nextId,
       metrics: metrics(),
       eventTypes: eventTypes({ db }),
       queue: postgresQueue({ db, nextId, workerId: crypto.randomUUID(), leaseSeconds: 30 }),
-      channels: new Map([channel('ws', true), channel('email', false)]) as unknown as AcceptPorts['channels'],
+      channels: new Map([
+        ['ws', { name: 'ws', isInbox: true }],
+        ['email', { name: 'email', isInbox: false }],
+      ]) as unknown as AcceptPorts['channels'],
     }
     const types: EventTypeDefinition[] = [
       { type: 'job.done', recipients: { path: 'user_id' }, channels: ['ws', 'push'] },
-      { type: 'job.progress', recipients: { path: 'user_id' }, channels: ['ws'], collapse_path: 'data.job_id', is_silent: true },
+      {
+        type: 'job.progress',
+        recipients: { path: 'user_id' },
+        channels: ['ws'],
+        collapse_path: 'data.job_id',
+        is_silent: true,
+      },
       { type: 'booking_created', recipients: { path: 'data.user_ids' }, channels: ['ws', 'email'] },
     ]
     for (const type of types) await insertEventType(db, '', type)
   })
   afterAll(() => database.close())
 
-  const incoming = (event: Partial<Event>, names = NAMES): Incoming => {
-    const whole = { type: 'job.done', user_id: 'anna', title: 'Done', body: 'Look', data: {}, ...event } as Event
-    return { event: whole, body: whole as unknown as Json, names }
-  }
   const count = async (table: string): Promise<number> => {
     const [row] = await database.db.query<{ count: number }>(`select count(*)::integer as count from ${table}`)
     return row!.count
@@ -89,7 +93,9 @@ suite('accepting an event', () => {
   test('refuses a known id with another body, and a known key with another body', async () => {
     await accept(ports, '', incoming({ id: 'known' }), 'key-1')
 
-    await expect(accept(ports, '', incoming({ id: 'known', title: 'Other' }))).rejects.toMatchObject({ code: 'mismatch' })
+    await expect(accept(ports, '', incoming({ id: 'known', title: 'Other' }))).rejects.toMatchObject({
+      code: 'mismatch',
+    })
     await expect(accept(ports, '', incoming({ id: 'new' }), 'key-1')).rejects.toMatchObject({ code: 'mismatch' })
     await expect(accept(ports, '', incoming({ id: 'new' }))).resolves.toMatchObject({ isReplay: false })
   })
@@ -141,9 +147,6 @@ suite('accepting an event', () => {
   })
 
   test('shows the progress of one job in one place, without counting it as unread', async () => {
-    const progress = (percent: number) =>
-      incoming({ type: 'job.progress', user_id: 'progress', title: `${percent} %`, data: { job_id: 'j1', percent } })
-
     await accept(ports, '', progress(10))
     await acceptBatch(ports, '', [progress(20), progress(30)])
 
@@ -154,7 +157,7 @@ suite('accepting an event', () => {
     const event = { type: 'booking_created', data: { user_ids: [1, 'admin', 1] }, initiated_by: { user_id: 'admin' } }
     const { user_id: _, ...domain } = incoming(event).event
 
-    const accepted = await accept(ports, '', { ...incoming(event), event: domain as Event })
+    const accepted = await accept(ports, '', { ...incoming(event), event: domain })
 
     expect(accepted.jobs_count).toBe(2)
     const traces = await database.db.query(
@@ -168,7 +171,11 @@ suite('accepting an event', () => {
     ['an unknown type', { type: 'no.such' }, 'type'],
     ['an unknown channel', { channels: ['ws', 'pigeon'] }, 'channels[1]'],
     ['recipients that are none', { type: 'booking_created', user_id: undefined, data: {} }, 'data.user_ids'],
-    ['a recipient that is no id', { type: 'booking_created', user_id: undefined, data: { user_ids: ['a', {}] } }, 'data.user_ids[1]'],
+    [
+      'a recipient that is no id',
+      { type: 'booking_created', user_id: undefined, data: { user_ids: ['a', {}] } },
+      'data.user_ids[1]',
+    ],
   ])('refuses %s, naming the field', async (_, event, field) => {
     const before = await count('event')
 
@@ -198,3 +205,11 @@ suite('accepting an event', () => {
     expect(await cancelByKey(ports, '', 'trip')).toEqual({ events: 1, deliveries: 1 })
   })
 })
+
+function incoming(event: Partial<Event>, names = NAMES): Incoming {
+  const whole = { type: 'job.done', user_id: 'anna', title: 'Done', body: 'Look', data: {}, ...event } as Event
+  return { event: whole, body: whole, names }
+}
+
+const progress = (percent: number) =>
+  incoming({ type: 'job.progress', user_id: 'progress', title: `${percent} %`, data: { job_id: 'j1', percent } })

@@ -125,7 +125,9 @@ function checkPayload(type: EventType, event: Event, field: string): void {
   if (!type.schema) return
   const faults = payloadFaults(type.schema, event.data, field)
   if (faults.length === 0) return
-  throw new AppError('invalid', faults.map((fault) => `${fault.field}: ${fault.message}`).join('; '), { fields: faults })
+  throw new AppError('invalid', faults.map((fault) => `${fault.field}: ${fault.message}`).join('; '), {
+    fields: faults,
+  })
 }
 
 const fingerprint = (body: Json): string => hash('sha256', canonicalJson(body))
@@ -149,11 +151,20 @@ async function storeOrReplay(tx: Queryable, rows: readonly EventRows[]): Promise
   for (const group of withoutSharedCollapseKeys(rows)) {
     for (const id of await acceptEvents(tx, group)) stored.add(id)
   }
-  const known = stored.size === rows.length ? [] : await findKeys(tx, rows.flatMap((row) => row.keys))
+  const known =
+    stored.size === rows.length
+      ? []
+      : await findKeys(
+          tx,
+          rows.flatMap((row) => row.keys),
+        )
   return rows.map((row, index) => {
     if (stored.has(row.id)) return { event_id: row.event_id, jobs_count: row.jobs_count, isReplay: false }
     try {
-      return replay(row, known.filter((record) => row.keys.includes(record.key)))
+      return replay(
+        row,
+        known.filter((record) => row.keys.includes(record.key)),
+      )
     } catch (error) {
       throw itemError(index, error)
     }
@@ -212,7 +223,8 @@ async function withKeys<Result>(keys: readonly string[], work: () => Promise<Res
 function refuseRepeatedIds(rows: readonly EventRows[]): void {
   const seen = new Set<string>()
   for (const [index, row] of rows.entries()) {
-    if (seen.has(row.event_id)) throw invalidField(`events[${index}]`, `the id "${row.event_id}" is twice in this batch`)
+    if (seen.has(row.event_id))
+      throw invalidField(`events[${index}]`, `the id "${row.event_id}" is twice in this batch`)
     seen.add(row.event_id)
   }
 }

@@ -50,7 +50,8 @@ export async function deliver(
       claim.deliveries.map((delivery) => deliverOne(ports, options, claim.leaseId, delivery, signal)),
     )
     for (const end of ends) {
-      if (end.status === 'rejected') ports.log.error({ leaseId: claim.leaseId, err: end.reason }, 'delivery not recorded')
+      if (end.status === 'rejected')
+        ports.log.error({ leaseId: claim.leaseId, err: end.reason }, 'delivery not recorded')
     }
   } finally {
     clearInterval(renewal)
@@ -82,7 +83,12 @@ async function deliverOne(
 }
 
 /** A database that is away for a moment must not make a known outcome unknown: tries for as long as the lease lasts. */
-async function record(ports: DeliverPorts, options: DeliverOptions, leaseId: string, result: Result): Promise<string[]> {
+async function record(
+  ports: DeliverPorts,
+  options: DeliverOptions,
+  leaseId: string,
+  result: Result,
+): Promise<string[]> {
   const giveUpAt = Date.now() + options.leaseSeconds * 1000
   for (;;) {
     try {
@@ -121,7 +127,11 @@ async function attempt(
 }
 
 /** Not allowed to start: the event was cancelled, or the lease is over. */
-async function cancelledOrLost(ports: DeliverPorts, leaseId: string, delivery: ClaimedDelivery): Promise<Result | null> {
+async function cancelledOrLost(
+  ports: DeliverPorts,
+  leaseId: string,
+  delivery: ClaimedDelivery,
+): Promise<Result | null> {
   return (await ports.queue.renew(leaseId)) ? { id: delivery.id, state: 'cancelled' } : null
 }
 
@@ -158,7 +168,8 @@ async function prepare(
   const user = (await ports.directory.find(companyId, userId)) ?? unknownUser(companyId, userId)
   const address = channel.address(user)
   if (!address) return { result: { id: delivery.id, state: 'skipped', reason: 'no_address' } }
-  if (address.state !== 'active') return { result: { id: delivery.id, state: 'skipped', reason: `address_${address.state}` } }
+  if (address.state !== 'active')
+    return { result: { id: delivery.id, state: 'skipped', reason: `address_${address.state}` } }
 
   const { text, locale, templateId } = await textFor(ports, options, delivery, channel, user)
   const notification = await showNotification(ports.db, {
@@ -193,8 +204,10 @@ async function textFor(
 ): Promise<{ text: RenderedText; locale: string; templateId: string | null }> {
   const { event } = delivery
   const locales = localeChain(user.locale, options.defaultLocale)
-  const ownText = event.title === undefined ? null : { subject: event.title, body: event.body ?? '', format: 'text' as const }
-  if (channel.prefersOwnText && ownText) return { text: ownText, locale: locales[0] ?? options.defaultLocale, templateId: null }
+  const ownText =
+    event.title === undefined ? null : { subject: event.title, body: event.body ?? '', format: 'text' as const }
+  if (channel.prefersOwnText && ownText)
+    return { text: ownText, locale: locales[0] ?? options.defaultLocale, templateId: null }
 
   const type = await ports.eventTypes.version(delivery.event_type_id)
   // The default template frames the event's own words, so it says nothing where there are none.
@@ -205,7 +218,10 @@ async function textFor(
   const template = chooseTemplate(stored, { codes, locales, companyId: delivery.company_id })
   if (!template) {
     if (ownText) return { text: ownText, locale: locales[0] ?? options.defaultLocale, templateId: null }
-    throw new DeliveryError('reject', `no template "${codes.join('" or "')}" for ${channel.name} in ${locales.join(', ')}`)
+    throw new DeliveryError(
+      'reject',
+      `no template "${codes.join('" or "')}" for ${channel.name} in ${locales.join(', ')}`,
+    )
   }
 
   const source = { subject: template.subject ?? event.title ?? '', body: template.body }
@@ -251,7 +267,8 @@ function failure(channel: Channel, delivery: ClaimedDelivery, error: unknown, wh
       : { id, state: 'uncertain', reason }
   }
   const afterSeconds = retryDelay(channel.retrySeconds, finished, retryAfterSeconds, Math.random())
-  if (afterSeconds === null) return { id, state: 'failed', verdict, reason: `${reason} (attempt ${finished} was the last)` }
+  if (afterSeconds === null)
+    return { id, state: 'failed', verdict, reason: `${reason} (attempt ${finished} was the last)` }
   return { id, state: 'retry', verdict, reason, afterSeconds }
 }
 
@@ -268,7 +285,8 @@ function verdictOf(channel: Channel, error: unknown, when: 'before' | 'sending')
     return { verdict, reason: `template: ${error.message}`, retryAfterSeconds: undefined } as const
   }
   const verdict = when === 'sending' && !channel.isIdempotent ? 'uncertain' : 'retry'
-  const reason = error instanceof Error ? `${error.name} while ${when === 'before' ? 'preparing' : 'sending'}` : 'unknown error'
+  const reason =
+    error instanceof Error ? `${error.name} while ${when === 'before' ? 'preparing' : 'sending'}` : 'unknown error'
   return { verdict, reason, retryAfterSeconds: undefined } as const
 }
 

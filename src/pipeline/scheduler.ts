@@ -12,25 +12,25 @@ export function startScheduler(log: Logger, chores: readonly Chore[]): { stop: (
   const timers = new Map<string, NodeJS.Timeout>()
   const running = new Set<Promise<void>>()
 
-  function turn(chore: Chore): void {
-    const done = chore
-      .run()
-      .catch((error: unknown) => log.error({ err: error, chore: chore.name }, 'chore failed'))
-      .then(() => {
-        running.delete(done)
-        if (!isStopped) plan(chore)
-      })
+  async function turn(chore: Chore): Promise<void> {
+    try {
+      await chore.run()
+    } catch (error) {
+      log.error({ err: error, chore: chore.name }, 'chore failed')
+    }
+    if (!isStopped)
+      timers.set(
+        chore.name,
+        setTimeout(() => start(chore), chore.everyMs),
+      )
+  }
+
+  function start(chore: Chore): void {
+    const done = turn(chore).finally(() => running.delete(done))
     running.add(done)
   }
 
-  const plan = (chore: Chore): void => {
-    timers.set(
-      chore.name,
-      setTimeout(() => turn(chore), chore.everyMs),
-    )
-  }
-
-  for (const chore of chores) turn(chore)
+  for (const chore of chores) start(chore)
 
   return {
     async stop() {

@@ -34,12 +34,12 @@ export function startWorker(
   function runLane(lane: Lane) {
     let turnedAt = Date.now()
     let busy = 0
-    let wake = (): void => {}
+    let wake: (() => void) | undefined
     // A wake that comes while the lane is looking must not be lost: it looks once more.
     let isWoken = false
     const nudge = (): void => {
       isWoken = true
-      wake()
+      wake?.()
     }
     const stopListening = queue.onWake(nudge)
     stopping.signal.addEventListener('abort', nudge, { once: true })

@@ -141,7 +141,7 @@ function toRow(result: Result): Record<string, unknown> {
         verdict: 'uncertain',
         kind: 'uncertain',
       }
-    case 'retry': {
+    default: {
       const { verdict, reason, afterSeconds } = result
       return { ...common, state: STATES.ready, is_attempt: true, reason, verdict, after_seconds: afterSeconds }
     }

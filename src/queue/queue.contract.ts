@@ -49,13 +49,6 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       )
       return rows[0]!
     }
-    const claimAll = async (from: Queue, lane: Lane = 'p2p'): Promise<string[]> => {
-      const ids: string[] = []
-      for (let claim = await from.claim(lane, 100); claim; claim = await from.claim(lane, 100)) {
-        ids.push(...idsOf(claim))
-      }
-      return ids
-    }
     const endLeases = () => fixture.db.query(`update lease set until = now() - interval '1 second'`)
 
     test('hands out what is due, once, oldest first', async () => {
@@ -114,7 +107,9 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       await queue.start(claim.leaseId, [id!])
 
       const first = await queue.finish(claim.leaseId, [{ id: id!, state: 'sent', providerId: '<1@x>' }])
-      const second = await queue.finish(claim.leaseId, [{ id: id!, state: 'failed', verdict: 'reject', reason: 'late' }])
+      const second = await queue.finish(claim.leaseId, [
+        { id: id!, state: 'failed', verdict: 'reject', reason: 'late' },
+      ])
       await queue.release(claim.leaseId)
 
       expect([first, second]).toEqual([[id], []])
@@ -134,9 +129,9 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       expect(await queue.claim('retry', 10)).toBeNull()
       await expect.poll(async () => idsOf(await queue.claim('retry', 10))).toEqual([id])
       expect(await row(id!)).toMatchObject({ attempt: 1, reason: 'greylisted' })
-      expect(await fixture.db.query('select n, verdict, message from attempt_log where delivery_id = $1', [id])).toEqual([
-        { n: 1, verdict: 'retry', message: 'greylisted' },
-      ])
+      expect(
+        await fixture.db.query('select n, verdict, message from attempt_log where delivery_id = $1', [id]),
+      ).toEqual([{ n: 1, verdict: 'retry', message: 'greylisted' }])
     })
 
     test('buries what failed for good, with the reason', async () => {
@@ -274,3 +269,11 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
 }
 
 const idsOf = (claim: Claim | null): string[] => (claim?.deliveries ?? []).map((delivery) => delivery.id)
+
+async function claimAll(queue: Queue, lane: Lane = 'p2p'): Promise<string[]> {
+  const ids: string[] = []
+  for (let claim = await queue.claim(lane, 100); claim; claim = await queue.claim(lane, 100)) {
+    ids.push(...idsOf(claim))
+  }
+  return ids
+}
