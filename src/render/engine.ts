@@ -2,6 +2,7 @@ import type { Template } from 'liquidjs'
 import { AssignTag, Context, Liquid, Output } from 'liquidjs'
 import { outputEscape, setRecipient, toText, useFilters, type Recipient } from './filters.ts'
 import { htmlFaults } from './html-check.ts'
+import { MAX_OUTPUT_BYTES, TOO_LARGE, TOO_MUCH_MEMORY, TOO_SLOW } from './limits.ts'
 import { missingPluralForms } from './local-formats.ts'
 import { TemplateError, type TemplateVariables } from './renderer.ts'
 import { withSafeLinks } from './safe-links.ts'
@@ -12,7 +13,6 @@ export type Format = 'html' | 'text'
 const PARSE_LIMIT_CHARACTERS = 100_000
 const MEMORY_LIMIT_UNITS = 1_000_000
 const RENDER_LIMIT_MS = 1000
-export const MAX_OUTPUT_BYTES = 256 * 1024
 /** Of template sources that stay parsed. */
 const MAX_CACHED_CHARACTERS = 1_000_000
 
@@ -153,7 +153,6 @@ function boundedOutput(): { buffer: string; write(value: unknown): void } {
   }
 }
 
-export const TOO_LARGE = `the message is larger than ${MAX_OUTPUT_BYTES / 1024} KB`
 const MAX_MESSAGE_LENGTH = 300
 
 /** The engine's errors in our words. They hold names from the template, never values. */
@@ -168,12 +167,10 @@ function asTemplateError(error: unknown): TemplateError {
 
   if (/limit exceeded/.test(message)) {
     const code = message.includes('render limit') ? 'timeout' : 'too-large'
-    return new TemplateError(code, code === 'timeout' ? TOO_SLOW : 'the template asks for too much memory')
+    return new TemplateError(code, code === 'timeout' ? TOO_SLOW : TOO_MUCH_MEMORY)
   }
   if (/undefined variable: /.test(message)) {
     return new TemplateError('missing-variable', text.replace('undefined variable: ', 'missing variable '))
   }
   return new TemplateError('invalid', text)
 }
-
-export const TOO_SLOW = 'the template takes too long'

@@ -1,5 +1,6 @@
 import { parentPort } from 'node:worker_threads'
-import { MAX_OUTPUT_BYTES, TOO_LARGE, templateEngine, type Format } from './engine.ts'
+import { templateEngine, type Format } from './engine.ts'
+import { MAX_OUTPUT_BYTES, TOO_LARGE } from './limits.ts'
 import { TemplateError, type TemplateFault, type TemplateSource, type TemplateVariables } from './renderer.ts'
 import { singleLine } from './text.ts'
 

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { AppError } from '../core/errors.ts'
-import { TOO_SLOW } from './engine.ts'
+import { TOO_MUCH_MEMORY, TOO_SLOW } from './limits.ts'
 import type { RenderAnswer, RenderJob, WorkerMessage } from './render-worker.ts'
 import { TemplateError } from './renderer.ts'
 
@@ -23,6 +23,9 @@ const STARVED_FACTOR = 10
 /** A thread that says nothing for so long is not working; it was never started, or is stuck in one long operation. */
 const CPU_ANSWER_MS = 50
 const START_LIMIT_MS = 10_000
+
+/** So many waiting jobs for each thread are worth another one. */
+const WORTH_A_THREAD = 100
 
 type Task = { job: RenderJob; resolve: (answer: RenderAnswer) => void; reject: (error: Error) => void }
 type Thread = {
@@ -48,8 +51,8 @@ export function workerPool({ size, maxWaiting, limitMs, idleSeconds, memoryMb }:
     for (const thread of threads) {
       if (thread.isReady && !thread.task && waiting.length > 0) give(thread)
     }
-    const starting = [...threads].filter((thread) => !thread.isReady).length
-    if (waiting.length > starting && threads.size < size) start()
+    // A thread costs 30 MB and 0.1 s: as much as a hundred messages that wait.
+    if (waiting.length > threads.size * WORTH_A_THREAD && threads.size < size) start()
   }
 
   function give(thread: Thread): void {
@@ -66,7 +69,7 @@ export function workerPool({ size, maxWaiting, limitMs, idleSeconds, memoryMb }:
       env: {}, // no secrets in there
       execArgv: [],
       stdin: false,
-      resourceLimits: { maxOldGenerationSizeMb: memoryMb, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 },
+      resourceLimits: { maxOldGenerationSizeMb: memoryMb, maxYoungGenerationSizeMb: 4, stackSizeMb: 4 },
     })
     const thread: Thread = { worker, isReady: false, task: null, verdict: null, timer: undefined }
     threads.add(thread)
@@ -83,7 +86,7 @@ export function workerPool({ size, maxWaiting, limitMs, idleSeconds, memoryMb }:
     })
     worker.on('error', (error: NodeJS.ErrnoException) => {
       const isMemory = error.code === 'ERR_WORKER_OUT_OF_MEMORY'
-      thread.verdict ??= isMemory ? new TemplateError('too-large', 'the template asks for too much memory') : error
+      thread.verdict ??= isMemory ? new TemplateError('too-large', TOO_MUCH_MEMORY) : error
     })
     worker.on('exit', () => {
       clearTimeout(startTimer)
