@@ -55,8 +55,11 @@ export function httpServer(
     reply.header('x-request-id', request.id)
     if (/%00/.test(request.url)) throw new AppError('invalid', 'The address must not hold the character U+0000')
   })
-  app.addHook('onResponse', async ({ method, routeOptions }, { statusCode, elapsedTime }) => {
-    metrics.httpSeconds.observe({ method, route: routeOptions.url ?? 'none', status: statusCode }, elapsedTime / 1000)
+  app.addHook('onResponse', async ({ method, routeOptions, id }, { statusCode, elapsedTime }) => {
+    // The route, never the address: ids and tokens stand there.
+    const route = routeOptions.url ?? 'none'
+    metrics.httpSeconds.observe({ method, route, status: statusCode }, elapsedTime / 1000)
+    log.debug({ requestId: id, method, route, status: statusCode, ms: Math.round(elapsedTime) }, 'request answered')
   })
   inFlightLimit(app, allLimits)
   securityHeaders(app)
