@@ -21,7 +21,7 @@ const live = inbox({ token: async () => (await session.get()).user_token })
 const speak = announcer(byId('polite', HTMLElement), byId('urgent', HTMLElement), (count) =>
   say('announce.many', { count }),
 )
-const toast = toasts(byId('toasts', HTMLElement))
+const cards = toasts(byId('toasts', HTMLElement))
 const fault = byId('fault', HTMLElement)
 const showBell = bell(byId('bell', HTMLButtonElement), byId('badge', HTMLElement), byId('inbox', HTMLElement), speak)
 const showFeed = feed(
@@ -43,7 +43,7 @@ live.onNotification((notification, { isMissed }) => {
   // What was born read is shown in the list alone: steps of a job, for instance.
   if (notification.is_read) return
   announce(notification)
-  if (!isMissed) toast(notification)
+  if (!isMissed) cards.show(notification)
 })
 byId('read-all', HTMLButtonElement).addEventListener('click', () => attempt(live.readAll()))
 byId('reload', HTMLButtonElement).addEventListener('click', () => location.reload())
@@ -65,10 +65,12 @@ show()
 attempt(api.introduce(userId, currentLanguage()))
 
 function show(): void {
-  const { status, unreadCount } = live.get()
+  const { status, unreadCount, notifications } = live.get()
   showStatus(status)
   showBell(unreadCount)
   showFeed()
+  const unread = new Set(notifications.filter(({ is_read }) => !is_read).map(({ id }) => id))
+  cards.keepOnly((id) => unread.has(id))
 }
 
 function showStatus(status: ConnectionStatus): void {

@@ -3,23 +3,32 @@ import { ctaLink, levelMark } from './article.ts'
 import { element } from './dom.ts'
 import { say } from './language.ts'
 
-const SHOWN_AT_ONCE = 4
+const SHOWN_AT_ONCE = 3
 const SHORTEST_MS = 6_000
 const MS_PER_CHARACTER = 1_000 / 120
+
+export type Toasts = {
+  show: (notification: Notification) => void
+  /** Takes away the cards of what was read or archived meanwhile, here or elsewhere. */
+  keepOnly: (isUnread: (id: string) => boolean) => void
+}
 
 /**
  * Small cards for what just came. They never take the focus; F6 goes to them, Escape closes the focused one. A card that
  * offers something to do, or tells of a fault, stays until it is dismissed; everything is in the inbox anyway.
  */
-export function toasts(region: HTMLElement): (notification: Notification) => void {
+export function toasts(region: HTMLElement): Toasts {
+  let cameFrom: Element | null = null
   document.addEventListener('keydown', (event) => {
-    const first = region.querySelector<HTMLElement>('.toast')
-    if (event.key !== 'F6' || !first) return
+    if (event.key !== 'F6' || region.childElementCount === 0) return
     event.preventDefault()
-    first.focus()
+    if (!region.contains(document.activeElement)) cameFrom = document.activeElement
+    focusFirst()
   })
 
-  return (notification) => {
+  return { show, keepOnly }
+
+  function show(notification: Notification): void {
     const { id, title, message, level } = notification
     const dismiss = element(
       'button',
@@ -39,7 +48,11 @@ export function toasts(region: HTMLElement): (notification: Notification) => voi
       ),
       dismiss,
     )
-    const close = (): void => card.remove()
+    const close = (): void => {
+      const hadFocus = card.contains(document.activeElement)
+      card.remove()
+      if (hadFocus) focusFirst()
+    }
     dismiss.addEventListener('click', close)
     card.addEventListener('keydown', ({ key }) => {
       if (key === 'Escape') close()
@@ -50,6 +63,18 @@ export function toasts(region: HTMLElement): (notification: Notification) => voi
     for (const old of [...region.children].slice(SHOWN_AT_ONCE)) old.remove()
     if (vanishes(notification))
       closeLater(card, close, SHORTEST_MS + (title.length + message.length) * MS_PER_CHARACTER)
+  }
+
+  /** The next card, or back to where F6 was pressed. */
+  function focusFirst(): void {
+    const target = region.querySelector('.toast') ?? cameFrom
+    if (target instanceof HTMLElement) target.focus()
+  }
+
+  function keepOnly(isUnread: (id: string) => boolean): void {
+    for (const card of region.querySelectorAll<HTMLElement>('.toast')) {
+      if (!isUnread(card.dataset['id'] ?? '')) card.remove()
+    }
   }
 }
 

@@ -84,6 +84,25 @@ suite('an inbox', () => {
     }
   })
 
+  test('takes what overtook something on its way as new, not as missed', async () => {
+    const server = await serve()
+    const one = open({ url: server.url, token: await tokenOf('overtaken') })
+    const news: [string, boolean][] = []
+    one.onNotification(({ title }, { isMissed }) => news.push([title, isMissed]))
+    await until(() => one.get().status, 'live')
+    const first = await writeNotification(database.db, { userId: 'overtaken', title: 'first' })
+    const second = await writeNotification(database.db, { userId: 'overtaken', title: 'second' })
+
+    await server.bus.publish(liveFrame(second, 'overtaken'))
+    await server.bus.publish(liveFrame(first, 'overtaken'))
+
+    const expected = [
+      ['first', false],
+      ['second', false],
+    ]
+    await until(() => news, expected)
+  })
+
   test('loads older ones page by page', async () => {
     const server = await serve()
     for (let count = 0; count < 5; count++)
@@ -124,7 +143,11 @@ suite('an inbox that lost its connection', () => {
     cleanup.push(() => proxy.stop())
     const one = open({ url: proxy.url, token: await tokenOf('cut') })
     const news: string[] = []
-    one.onNotification(({ title }) => news.push(title))
+    const missed: boolean[] = []
+    one.onNotification(({ title }, { isMissed }) => {
+      news.push(title)
+      missed.push(isMissed)
+    })
     await until(() => one.get().status, 'live')
     await happen(server, 'cut', 'before')
     await until(() => titles(one), ['before'])
@@ -138,6 +161,7 @@ suite('an inbox that lost its connection', () => {
     await happen(server, 'cut', 'after')
     await until(() => titles(one), ['after', 'meanwhile', 'before'])
     expect(news).toEqual(['before', 'meanwhile', 'after'])
+    expect(missed).toEqual([false, true, false])
     await until(() => one.get().unreadCount, 3)
   })
 

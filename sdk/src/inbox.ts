@@ -64,7 +64,8 @@ export function inbox({ url, token, pageSize = 50 }: InboxOptions): Inbox {
   /** Null until the server said where the inbox is. */
   let known: Known | null = null
   let nextPage: string | null = null
-  let isResuming = false
+  /** Why missed changes were asked for, until they are here. */
+  let resuming: 'reconnected' | 'gap' | null = null
   let ackTimer: ReturnType<typeof setTimeout> | undefined
   let loadTimer: ReturnType<typeof setTimeout> | undefined
   let loading = 0
@@ -90,7 +91,7 @@ export function inbox({ url, token, pageSize = 50 }: InboxOptions): Inbox {
   }
 
   function onStatus(status: ConnectionStatus, closedBy: number | null = null): void {
-    isResuming = false
+    resuming = null
     set({ status, closedBy })
   }
 
@@ -102,11 +103,11 @@ export function inbox({ url, token, pageSize = 50 }: InboxOptions): Inbox {
       case 'notification_updated':
         return apply(frame)
       case 'resumed':
-        isResuming = false
+        resuming = null
         if (known) known = { ...known, cursor: Math.max(known.cursor, frame.data.seq) }
         return acknowledge()
       case 'reset':
-        isResuming = false
+        resuming = null
         known = { cursor: frame.data.seq, byId: known?.byId ?? new Map() }
         return void load(frame.data.seq)
       case 'unread_count':
@@ -120,12 +121,12 @@ export function inbox({ url, token, pageSize = 50 }: InboxOptions): Inbox {
     if (!known) {
       known = { cursor: seq, byId: new Map() }
       void load(seq)
-    } else if (known.cursor !== seq) resume()
+    } else if (known.cursor !== seq) resume('reconnected')
   }
 
-  function resume(): void {
-    if (isResuming || !known) return
-    isResuming = true
+  function resume(why: 'reconnected' | 'gap'): void {
+    if (resuming || !known) return
+    resuming = why
     link.send({ type: 'resume', since: known.cursor })
   }
 
@@ -133,13 +134,14 @@ export function inbox({ url, token, pageSize = 50 }: InboxOptions): Inbox {
     if (!known) return
     const applied = applyChange(known, frame)
     known = applied
-    if (applied.hasGap) resume()
+    if (applied.hasGap) resume('gap')
     if (!applied.isNew) return
     set({ notifications: visible(known.byId) })
     acknowledge()
     if (frame.type !== 'notification') return
-    for (const listener of notificationListeners)
-      listener(frame.data.notification, { isMissed: frame.replayed ?? false })
+    // A replay in between repairs what overtook something on its way: it is as new as everything else.
+    const isMissed = frame.replayed === true && resuming === 'reconnected'
+    for (const listener of notificationListeners) listener(frame.data.notification, { isMissed })
   }
 
   /** The first page, once everything up to `seq` is in it. What changes meanwhile comes as frames and wins. */
