@@ -1,0 +1,50 @@
+import { find, ratio, valuesOf, type Result } from './results.ts'
+import { median } from './statistics.ts'
+
+/** One thing that must be reached; `value` is NaN when it was not measured. */
+export type Bar = { what: string; value: number; bar: number; isAtLeast: boolean; unit: string }
+
+export const passes = ({ value, bar, isAtLeast }: Bar): boolean => (isAtLeast ? value >= bar : value <= bar)
+
+const PEERS = ['graphile-worker', 'graphile-worker-default', 'pg-boss', 'pg-boss-polling', 'bullmq', 'bullmq-fsync']
+
+/** What the project has set itself to reach, against what was measured; only what was measured. */
+export function bars(results: readonly Result[]): Bar[] {
+  const rate = (measure: Result['measure'], peer: string, ours = 'eventcenter'): number =>
+    ratio(find(results, measure, ours), find(results, measure, peer), 'perSecond')
+  const slowness = (measure: Result['measure'], peer: string): number =>
+    ratio(find(results, measure, 'eventcenter'), find(results, measure, peer), 'p50Ms')
+  const againstBest = (measure: Result['measure'], ours?: string): number =>
+    Math.min(...known(PEERS.map((id) => rate(measure, id, ours))))
+  const label = (id: string): string => results.find(({ contestant }) => contestant.id === id)?.contestant.label ?? id
+  const numberOf = (id: string, measure: Result['measure'], name: string): number =>
+    median(valuesOf(find(results, measure, id), name))
+
+  const all = [
+    times('single enqueue / BullMQ without fsync', rate('single', 'bullmq'), 1.6),
+    ...PEERS.slice(0, 4).map((id) => times(`single enqueue / ${label(id)}`, rate('single', id), 20)),
+    times('batch enqueue / the best', againstBest('batch'), 1.1),
+    times('processing, claims of 500 / the best', againstBest('process'), 1.4),
+    times('processing, claims of 50 / the best', againstBest('process', 'eventcenter-50'), 1.2),
+    atMost('accept to send, p50 / the best', Math.max(...known(PEERS.map((id) => slowness('latency', id)))), 1, '×'),
+    atMost('wake-up of another process, p50 / pg-boss', slowness('wake-up', 'pg-boss'), 0.9, '×'),
+    { ...times('rate kept under a pinned vacuum', numberOf('eventcenter', 'pinned', 'keptPercent'), 90), unit: ' %' },
+    ...(['single', 'batch', 'process'] as const).flatMap((measure) => [
+      atMost(`event loop p99, ${measure}`, numberOf('eventcenter', measure, 'loopP99Ms'), 20, ' ms'),
+      atMost(`longest block of the event loop, ${measure}`, numberOf('eventcenter', measure, 'loopMaxMs'), 50, ' ms'),
+    ]),
+  ]
+  return all.filter(({ value }) => Number.isFinite(value))
+}
+
+const known = (values: number[]): number[] => values.filter((value) => !Number.isNaN(value))
+
+const times = (what: string, value: number, bar: number): Bar => ({ what, value, bar, isAtLeast: true, unit: '×' })
+
+const atMost = (what: string, value: number, bar: number, unit: string): Bar => ({
+  what,
+  value,
+  bar,
+  isAtLeast: false,
+  unit,
+})
