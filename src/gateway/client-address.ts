@@ -17,8 +17,7 @@ export function clientAddress(trusted: TrustedProxies): (request: IncomingMessag
       .map((part) => part.trim())
       .filter((part) => isIP(part) !== 0)
     const hops = [request.socket.remoteAddress ?? '', ...forwarded.toReversed()].map(plain)
-    const index = hops.findIndex((address, hop) => !isTrusted(address, hop))
-    return hops.at(index) ?? ''
+    return hops.find((address, hop) => !isTrusted(address, hop)) ?? hops.at(-1) ?? ''
   }
 }
 

@@ -10,23 +10,26 @@ import {
   writeNotification,
   type RunningGateway,
 } from '../../test/gateway.ts'
+import { postgresBus } from '../bus/postgres.ts'
+import { connect } from '../db/pool.ts'
 import type { JsonObject } from '../core/json.ts'
 
 let database: FreshDatabase
-let running: RunningGateway[] = []
+/** What each test opened. */
+let stops: (() => Promise<unknown>)[] = []
 
 beforeAll(async () => {
   database = await freshDatabase()
 })
 afterEach(async () => {
-  await Promise.all(running.map(({ stop }) => stop()))
-  running = []
+  for (const stop of stops) await stop()
+  stops = []
 })
 afterAll(() => database.close())
 
 const start = async (options: Parameters<typeof startGateway>[1] = {}): Promise<RunningGateway> => {
   const one = await startGateway(database.db, options)
-  running.push(one)
+  stops.push(one.stop)
   return one
 }
 
@@ -219,7 +222,7 @@ suite('a change whose frame the bus lost', () => {
         isAway ? Promise.reject(new Error('away')) : db.query<Row>(sql, params),
     }
     const one = await startGateway(flaky, { limits: { tickMs: 20 } })
-    running.push(one)
+    stops.push(one.stop)
     const client = await readyClient(one, 'patient')
 
     isAway = true
@@ -231,6 +234,29 @@ suite('a change whose frame the bus lost', () => {
 
     await client.frame('notification', 2)
     expect(seqsOf(client.all('notification'))).toEqual([1, 2])
+  })
+})
+
+suite('two gateways on one database', () => {
+  test('show each other’s changes, also after their connection for listening broke', async () => {
+    const pools = [connect(database.url), connect(database.url)] as const
+    const [here, there] = [await start({ bus: postgresBus(pools[0]) }), await start({ bus: postgresBus(pools[1]) })]
+    const clients = [await readyClient(here, 'both'), await readyClient(there, 'both')]
+
+    await here.bus.publish(liveFrame(await write('both'), 'both'))
+    await here.bus.publish(liveFrame(await write('both', { body: 'x'.repeat(9_000) }), 'both'))
+    for (const client of clients) await client.frame('notification', 2)
+    await database.db.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+       where datname = current_database() and application_name = 'eventcenter listen'`,
+    )
+    await write('both') // while nobody listens
+
+    for (const client of clients) {
+      await client.frame('notification', 3)
+      expect(seqsOf(client.all('notification'))).toEqual([1, 2, 3])
+    }
+    stops.push(...pools.map((pool) => () => pool.close()))
   })
 })
 
