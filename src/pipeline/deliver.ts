@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Channel, Message, RenderedText } from '../channels/channel.ts'
 import { DeliveryError } from '../core/errors.ts'
 import { uuidOf } from '../core/id.ts'
-import type { JsonObject } from '../core/json.ts'
 import { retryDelay } from '../core/retry.ts'
 import { chooseTemplate, DEFAULT_CODE, localeChain, templateCodes } from '../core/template-lookup.ts'
+import { templateVariables } from '../core/template-variables.ts'
 import type { Address, User } from '../directory/directory.ts'
 import type { Ports } from '../ports.ts'
 import type { Claim, ClaimedDelivery, Result } from '../queue/queue.ts'
@@ -228,19 +228,10 @@ async function textFor(
   const rendered = await ports.renderer.render(
     source,
     channel.bodyFormat,
-    variablesOf(delivery, user, template.locale, options),
+    templateVariables(delivery, type, user, template.locale, options.publicUrl()),
     template.locale,
   )
   return { text: { ...rendered, format: channel.bodyFormat }, locale: template.locale, templateId: template.id }
-}
-
-function variablesOf(delivery: ClaimedDelivery, user: User, locale: string, { publicUrl }: DeliverOptions) {
-  return {
-    user: { ...user.profile, user_id: user.user_id, locale: user.locale ?? locale },
-    event: delivery.event as unknown as JsonObject,
-    data: { ...delivery.event.data, ...delivery.vars },
-    links: { inbox: publicUrl() },
-  }
 }
 
 const unknownUser = (companyId: string, userId: string): User => ({
