@@ -18,6 +18,7 @@ const ON_SYSTEM: Partial<Record<Task['measure'], (task: Task, system: System) =>
   pinned,
 }
 
+process.on('disconnect', () => process.exit(1)) // nobody is left to hear the numbers
 const task = JSON.parse(process.argv[2] ?? '') as Task
 process.send?.(await perform(task), () => process.exit(0))
 

@@ -17,6 +17,7 @@ export type Databases = {
 /** Gives each measure a store of its own on the servers at `urls`. */
 export async function openDatabases(urls: Urls): Promise<Databases> {
   const admin = new pg.Client({ connectionString: urls.DATABASE_URL })
+  admin.on('error', () => {}) // its statements reject too; without one it was interrupted and is ending
   await admin.connect()
   const prepared = new Set<string>()
 

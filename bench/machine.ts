@@ -3,7 +3,7 @@ import { cpus, loadavg, release, totalmem, type CpuInfo } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const SAMPLE_MS = 2000
+const SAMPLE_MS = 1000
 
 export type Machine = {
   cpu: string

@@ -13,7 +13,8 @@ export type Run = {
   command: string
   date: string
   sizes: Sizes
-  /** Before each round. */
+  rounds: number
+  /** Before each measure of each round. */
   others: readonly { busyPercent: number; load: number }[]
   failures: readonly string[]
 }
@@ -76,8 +77,8 @@ export const summary = (results: readonly Result[]): string =>
     .join('\n')
 
 function introduction({ machine, versions, command, date, others, postgresSettings }: Run): string {
-  const worst = Math.max(...others.map(({ busyPercent }) => busyPercent))
-  const loads = others.map(({ load }) => load.toFixed(1)).join(', ')
+  const busy = others.map(({ busyPercent }) => busyPercent)
+  const firstLoad = others[0]?.load.toFixed(2) ?? '?'
   return [
     `- Command: \`${command}\``,
     `- Date: ${date}`,
@@ -88,7 +89,7 @@ function introduction({ machine, versions, command, date, others, postgresSettin
     `- PostgreSQL: its defaults (fsync and synchronous_commit on) but ${Object.entries(postgresSettings)
       .map(([name, value]) => `${name} = ${value}`)
       .join(', ')}`,
-    `- Before each round the load average was ${loads}, and while the bench did nothing others kept the processors ${others.map(({ busyPercent }) => `${busyPercent.toFixed(0)} %`).join(', ')} busy.${worst > QUIET_PERCENT ? ' **Other work ran on this machine: only the comparison within a round means something, and that not much.**' : ''}`,
+    `- Others: load average ${firstLoad} before the first round. In a second of rest before each measure, others kept the processors ${median(busy).toFixed(0)} % busy (median; at most ${Math.max(...busy).toFixed(0)} %).${median(busy) > QUIET_PERCENT ? ' **Other work ran on this machine: only comparisons within a round mean something, and not much.**' : ''}`,
   ].join('\n')
 }
 
@@ -122,10 +123,10 @@ function measureTable(measure: Measure, results: readonly Result[]): string {
   )
 }
 
-function notes({ results, failures, others }: Run): string {
+function notes({ results, failures, rounds }: Run): string {
   const contestants = [...new Set(results.map(({ contestant }) => contestant))]
   return [
-    `- Values are the median of ${others.length} round${others.length === 1 ? '' : 's'}, [least–most]. In each round every measure runs once for every system, one after the other; ratios are made within a round, and their median is shown.`,
+    `- Values are the median of ${rounds} round${rounds === 1 ? '' : 's'}, [least–most]. In each round every measure runs once for every system, one after the other; ratios are made within a round, and their median is shown.`,
     '- Each measure of each system runs in a process of its own, on a fresh database (same server) or an emptied Redis, after a warm-up that does not count.',
     '- WAL is what PostgreSQL wrote to its log; "loop" is how long the event loop of the measured process was kept from turning.',
     '- Single enqueues of EventCenter that come at the same time may share a commit; each caller is answered after the commit that holds its own event. The libraries have no such call: one call is one statement.',

@@ -6,6 +6,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
+import { findBinaries, MissingPackages } from '../scripts/services/packages.ts'
 import { startServices, stopServices } from '../scripts/services/start-services.ts'
 import { openDatabases, type Databases } from './databases.ts'
 import { machine, othersWork } from './machine.ts'
@@ -60,8 +61,14 @@ const { values: options } = parseArgs({
     help: { type: 'boolean', short: 'h', default: false },
   },
 })
-if (options.help) console.log(HELP)
-else await bench()
+try {
+  if (options.help) console.log(HELP)
+  else await bench()
+} catch (error) {
+  if (!(error instanceof MissingPackages)) throw error
+  console.error(error.message)
+  process.exitCode = 1
+}
 
 async function bench(): Promise<void> {
   const measures = chosenMeasures(options.only)
@@ -71,10 +78,14 @@ async function bench(): Promise<void> {
   const sizes = { ...base, processed: Number(options.jobs ?? base.processed) }
   const output = options.output ?? (options.quick ? undefined : path.join(import.meta.dirname, 'RESULTS.md'))
 
+  findBinaries() // says what is missing before anything is installed or measured
   installPeers()
   const directory = mkdtempSync(path.join(tmpdir(), 'eventcenter-bench-'))
-  const stop = (): Promise<void> => stopServices(directory, { remove: true })
-  process.once('SIGINT', () => void stop().finally(() => process.exit(130)))
+  let stopping: Promise<void> | undefined
+  const stop = (): Promise<void> => (stopping ??= stopServices(directory, { remove: true }))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void stop().finally(() => process.exit(1)))
+  }
   try {
     const urls = await startServices({
       directory,
@@ -92,8 +103,11 @@ async function bench(): Promise<void> {
     const others: Awaited<ReturnType<typeof othersWork>>[] = []
     const failures: string[] = []
     for (let round = 1; round <= rounds; round++) {
-      others.push(await othersWork())
-      for (const result of results) await runOne(databases, result, `round ${round}`, failures)
+      for (const measure of measures) {
+        others.push(await othersWork())
+        const rows = results.filter((result) => result.measure === measure)
+        for (const result of rows) await runOne(databases, result, `round ${round}`, failures)
+      }
     }
     await databases.close()
 
@@ -105,6 +119,7 @@ async function bench(): Promise<void> {
       command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
       date: new Date().toISOString().slice(0, 16).replace('T', ' ') + ' UTC',
       sizes,
+      rounds,
       others,
       failures,
     })

@@ -8,5 +8,6 @@ export function serveParent(url: string, close: () => Promise<unknown>): void {
     if (command === 'loop') process.send?.(loop.stop())
     if (command === 'end') void close().finally(() => process.exit(0))
   })
+  process.on('disconnect', () => process.exit(1)) // nobody is left to stop it
   process.send?.({ url })
 }
