@@ -6,6 +6,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, suite, test } from 
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import type { Channel } from '../channels/channel.ts'
 import { AppError } from '../core/errors.ts'
+import { payloadFaults } from '../core/payload-schema.ts'
+import { plan } from '../core/plan.ts'
 import { chooseTemplate, localeChain, templateCodes } from '../core/template-lookup.ts'
 import { liquidRenderer } from '../render/liquid-renderer.ts'
 import { deleteEventType, findEventType, listEventTypes } from '../store/event-type.ts'
@@ -209,6 +211,31 @@ suite('the built-in catalogue', () => {
       booking_rescheduled: 'push+telegram+ws',
       user_registered: 'email',
     })
+  })
+
+  test.each([
+    ['job.progress', { job_id: 'j', percent: 101 }, ['data.percent']],
+    ['job.progress', {}, ['data.job_id']],
+    ['action.required', { options: ['A', { value: 'b', label: 'B' }] }, ['data.action_id']],
+    ['action.required', { action_id: 7, options: [] }, ['data.options']],
+    ['action.required', { action_id: 'act_777', service: 'vision_planner', options: ['A', 'B'] }, []],
+    ['job.done', { job_id: 'abc123', service: 'photo_pipeline', anything: [1] }, []],
+    ['user_registered', { user_id: 42, role: 'admin' }, ['data.role']],
+  ])('knows what belongs to %s', async (name, data, faults) => {
+    const type = await findEventType(database.db, '', name)
+
+    expect(payloadFaults(type?.schema ?? {}, data, 'data').map(({ field }) => field)).toEqual(faults)
+  })
+
+  test('never lets progress be mailed or pushed', async () => {
+    const type = await findEventType(database.db, '', 'job.progress')
+    const installed = ['ws', 'email', 'push'].map((name) => ({ name, isInbox: name === 'ws' }))
+    const event = { type: 'job.progress', user_id: '1', title: '3 %', data: { job_id: 'j' } }
+
+    expect(plan(event, type!, installed, new Date()).deliveries.map(({ channel }) => channel)).toEqual(['ws'])
+    for (const channel of ['email', 'push']) {
+      expect(() => plan({ ...event, channels: [channel] }, type!, installed, new Date())).toThrow(/never sent over/)
+    }
   })
 
   const MAILED = [
