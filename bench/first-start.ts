@@ -33,7 +33,11 @@ try {
   await run('npm', ['ci'], { cwd: checkout })
   mark('npm ci')
 
-  const server = spawn('npm', ['start'], { cwd: checkout, env: { ...process.env, PORT, LOG_LEVEL: 'warn' }, stdio: 'ignore' })
+  const server = spawn('npm', ['start'], {
+    cwd: checkout,
+    env: { ...process.env, PORT, LOG_LEVEL: 'warn' },
+    stdio: 'ignore',
+  })
   await eventually(async () => (await fetch(`${url}/ready`)).ok)
   mark('npm start until ready (first start)')
 
@@ -54,10 +58,17 @@ try {
   await once(server, 'exit')
 
   for (const [name, seconds] of marks) console.log(`${seconds.toFixed(2).padStart(8)} s  ${name}`)
-  console.log(`${marks.reduce((sum, [, seconds]) => sum + seconds, 0).toFixed(2).padStart(8)} s  from clone to first delivered event`)
+  console.log(
+    `${marks
+      .reduce((sum, [, seconds]) => sum + seconds, 0)
+      .toFixed(2)
+      .padStart(8)} s  from clone to first delivered event`,
+  )
   for (const { command, mebibytes } of memory) console.log(`${mebibytes.toFixed(1).padStart(8)} MiB  ${command}`)
   const total = memory.filter(({ isServer }) => isServer).reduce((sum, { mebibytes }) => sum + mebibytes, 0)
-  console.log(`${total.toFixed(1).padStart(8)} MiB  whole server, idle (PSS of the Node process and PostgreSQL, without npm)`)
+  console.log(
+    `${total.toFixed(1).padStart(8)} MiB  whole server, idle (PSS of the Node process and PostgreSQL, without npm)`,
+  )
 } finally {
   await rm(directory, { recursive: true, force: true })
 }
@@ -73,9 +84,11 @@ async function eventually(ask: () => Promise<boolean>): Promise<void> {
 /** Proportional set size of the process, its descendants, and the PostgreSQL it started in a session of its own. */
 async function memoryOf(pid: number) {
   const processes = await Promise.all((await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(processOf))
-  const postmaster = Number((await readFile(path.join(checkout, 'data/postgres/postmaster.pid'), 'utf8')).split('\n')[0])
+  const postmaster = Number(
+    (await readFile(path.join(checkout, 'data/postgres/postmaster.pid'), 'utf8')).split('\n')[0],
+  )
   const family = new Set([pid, postmaster])
-  for (let size = 0; size !== family.size; ) {
+  for (let size = 0; size !== family.size;) {
     size = family.size
     for (const one of processes) if (one && family.has(one.parent)) family.add(one.pid)
   }
@@ -95,7 +108,12 @@ async function processOf(name: string) {
     ])
     const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
     const kibibytes = Number(/^Pss:\s+(\d+)/m.exec(rollup)?.[1])
-    return { pid: Number(name), parent, mebibytes: kibibytes / 1024, command: command.replaceAll('\0', ' ').trim().slice(0, 70) }
+    return {
+      pid: Number(name),
+      parent,
+      mebibytes: kibibytes / 1024,
+      command: command.replaceAll('\0', ' ').trim().slice(0, 70),
+    }
   } catch {
     return null // it ended meanwhile
   }
