@@ -5,7 +5,7 @@ import { workerPool, type PoolOptions } from './worker-pool.ts'
 const MAX_TEMPLATE_BYTES = 100 * 1024
 const MAX_VARIABLES_BYTES = 64 * 1024
 
-const DEFAULTS: PoolOptions = { size: 2, maxWaiting: 1000, limitMs: 200, idleSeconds: 60, memoryMb: 64 }
+const DEFAULTS: PoolOptions = { size: 2, maxWaiting: 1000, limitMs: 200, idleSeconds: 20, memoryMb: 64 }
 
 /**
  * Renders Liquid where it can do no harm: in a thread of its own that has no secrets, little memory and 200 ms. The
