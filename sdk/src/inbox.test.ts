@@ -208,9 +208,12 @@ suite('an inbox that lost its connection', () => {
     one.subscribe(() => statuses.push(one.get().status))
 
     target = next.port
-    await old.stop()
-
+    const stopping = old.stop()
     await until(() => next.gateway.connectionCount('', 'mover'), 1)
+    const movedAt = Date.now()
+    await stopping
+
+    expect(Date.now() - movedAt).toBeLessThan(500) // it left the old one at once
     await happen(next, 'mover', 'at the new one')
     await until(() => titles(one), ['at the new one'])
     expect(new Set(statuses)).toEqual(new Set(['live']))

@@ -237,6 +237,71 @@ suite('a change whose frame the bus lost', () => {
   })
 })
 
+suite('what happens while the inbox is being read', () => {
+  test('by a new session is not missed by it', async () => {
+    const { db, hold, held } = holding('select head from inbox')
+    const one = await startGateway(db)
+    stops.push(one.stop)
+    hold()
+    const client = connectClient(`${one.url}?token=${await tokenOf('joining')}`)
+    await expect.poll(() => held.waiting).toBe(1)
+
+    await one.bus.publish(liveFrame(await write('joining'), 'joining'))
+    await new Promise(setImmediate)
+    held.release()
+
+    expect(seqsOf([await client.frame('notification')])).toEqual([1])
+  })
+
+  test('by a session that catches up is not missed by it', async () => {
+    const { db, hold, held } = holding('known')
+    const one = await startGateway(db)
+    stops.push(one.stop)
+    const client = await readyClient(one, 'catching')
+    hold()
+    await write('catching')
+    await one.bus.publish(liveFrame(await write('catching'), 'catching'))
+    await expect.poll(() => held.waiting).toBe(1)
+
+    await one.bus.publish(liveFrame(await write('catching'), 'catching'))
+    await new Promise(setImmediate)
+    held.release()
+
+    await client.frame('notification', 3)
+    expect(seqsOf(client.all('notification'))).toEqual([1, 2, 3])
+  })
+
+  test('is told to each session by what that one misses', async () => {
+    const { db, hold, held } = holding('known')
+    const one = await startGateway(db, { limits: { replayMax: 10 } })
+    stops.push(one.stop)
+    for (let count = 0; count < 20; count++) await write('mixed')
+    const [first, far, near, ahead] = await Promise.all([1, 2, 3, 4].map(() => readyClient(one, 'mixed')))
+    hold()
+    first!.send({ type: 'resume', since: 19 })
+    await expect.poll(() => held.waiting).toBe(1)
+
+    for (const [client, since] of [
+      [far!, 9],
+      [near!, 10],
+      [ahead!, 21],
+    ] as const) {
+      client.send({ type: 'resume', since })
+      client.send({ type: 'ping' })
+      await client.frame('pong')
+    }
+    held.release()
+
+    await Promise.all([first!.frame('resumed'), far!.frame('reset'), near!.frame('resumed'), ahead!.frame('reset')])
+    expect([first!, far!, near!, ahead!].map((client) => seqsOf(client.all('notification')))).toEqual([
+      [20],
+      [],
+      [11, 12, 13, 14, 15, 16, 17, 18, 19, 20],
+      [],
+    ])
+  })
+})
+
 suite('two gateways on one database', () => {
   test('show each other’s changes, also after their connection for listening broke', async () => {
     const pools = [connect(database.url), connect(database.url)] as const
@@ -296,6 +361,19 @@ suite('a client that does not read', () => {
     await expect.poll(() => one.gateway.connections()).toBe(0)
   })
 
+  test('and has far too much waiting is closed at once', async () => {
+    const one = await start({ limits: { lagSeconds: 60 } })
+    const slow = await readyClient(one, 'huge')
+    slow.socket.pause()
+
+    for (let count = 0; count < 25; count++) {
+      await one.bus.publish(liveFrame(await write('huge', { body: 'x'.repeat(600_000) }), 'huge'))
+    }
+
+    await expect.poll(() => one.gateway.connections(), { timeout: 8_000 }).toBe(0)
+    slow.socket.resume()
+  })
+
   test('at all is cut off', async () => {
     const one = await start({ limits: { lagSeconds: 0.3, tickMs: 20 } })
     const slow = await readyClient(one, 'dead')
@@ -311,4 +389,25 @@ suite('a client that does not read', () => {
 async function sent({ metrics }: RunningGateway): Promise<number> {
   const { values } = await metrics.framesSent.get()
   return values[0]?.value ?? 0
+}
+
+/** A database whose answers to one kind of question can be held back. */
+function holding(question: string) {
+  const { db } = database
+  const held = { isHolding: false, waiting: 0, release: () => {} }
+  let gate = Promise.resolve()
+  const query = async <Row>(sql: string, params?: readonly unknown[]): Promise<Row[]> => {
+    const rows = await db.query<Row>(sql, params)
+    if (held.isHolding && sql.includes(question)) {
+      held.waiting += 1
+      await gate
+    }
+    return rows
+  }
+  const hold = (): void => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    gate = promise
+    Object.assign(held, { isHolding: true, release: () => (resolve(), Object.assign(held, { isHolding: false })) })
+  }
+  return { db: { ...db, query }, hold, held }
 }

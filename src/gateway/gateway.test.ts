@@ -11,6 +11,8 @@ import {
   type RunningGateway,
 } from '../../test/gateway.ts'
 import { AppError } from '../core/errors.ts'
+import { idOfUuid } from '../core/id.ts'
+import { changeNotification } from '../store/change-notifications.ts'
 import { TOKEN_COOKIE } from './credentials.ts'
 
 let database: FreshDatabase
@@ -458,6 +460,23 @@ suite('what is published', () => {
       await expect.poll(() => client.all('notification').length).toBe(200)
       expect(seqsOf(client.all('notification'))).toEqual(Array.from({ length: 200 }, (_, index) => index + 1))
     }
+  })
+
+  test('brings no count where it is the same as before', async () => {
+    const one = await start()
+    const client = await readyClient(one, 'same')
+    const notification = await writeNotification(database.db, { userId: 'same' })
+    await one.bus.publish(liveFrame(notification, 'same'))
+    await client.frame('unread_count')
+
+    const seen = await changeNotification(database.db, { companyId: '', userId: 'same' }, idOfUuid(notification.id)!, {
+      change: 'seen',
+    })
+    await one.bus.publish(liveFrame(seen!, 'same'))
+
+    await client.frame('notification', 2)
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    expect(client.all('unread_count')).toHaveLength(1)
   })
 
   test('in a burst brings few counts, the last one right', async () => {
