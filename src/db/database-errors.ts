@@ -3,7 +3,11 @@ import { AppError } from '../core/errors.ts'
 
 /** Two transactions met, and PostgreSQL ended one of them: the same work again will succeed. */
 export const isConflict = (error: unknown): boolean =>
-  error instanceof pg.DatabaseError && (error.code === '40001' || error.code === '40P01')
+  error instanceof pg.DatabaseError && (error.code === '40001' || error.code === '40P01' || isStalePlan(error))
+
+/** A migration changed the tables under a prepared statement: another connection prepares it anew. */
+export const isStalePlan = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && error.code === '0A000' && error.routine === 'RevalidateCachedQuery'
 
 /**
  * `unavailable` when the database is away or overloaded, the error itself when it is about the statement.

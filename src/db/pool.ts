@@ -1,8 +1,9 @@
+import { hash } from 'node:crypto'
 import pg from 'pg'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Db, Queryable } from './db.ts'
 import { CONNECT_TIMEOUT_MS, connectionConfig, type ConnectionOptions } from './connection-config.ts'
-import { isConflict, toAppError } from './database-errors.ts'
+import { isConflict, isStalePlan, toAppError } from './database-errors.ts'
 import { listen } from './listen.ts'
 
 export type PoolOptions = ConnectionOptions & {
@@ -62,9 +63,10 @@ export function connect(target: string | pg.PoolConfig, options: PoolOptions = {
     const watchdog = silenceMs === undefined ? undefined : setTimeout(() => abandon(client), silenceMs)
     try {
       // `pg` only reads the array.
-      return await client.query(sql, params as unknown[] | undefined)
+      const values = params as unknown[] | undefined
+      return await (values === undefined ? client.query(sql) : client.query({ ...nameOf(sql), text: sql, values }))
     } catch (error) {
-      if (isFatal(error)) lost.add(client)
+      if (isFatal(error) || isStalePlan(error)) lost.add(client)
       throw toAppError(error, lost.has(client))
     } finally {
       clearTimeout(watchdog)
@@ -105,6 +107,19 @@ export function connect(target: string | pg.PoolConfig, options: PoolOptions = {
     // With a statement running, this destroys the socket. The types of a pooled client hide it.
     ;(client as unknown as pg.Client).end().catch(onError)
   }
+}
+
+const names = new Map<string, { name: string }>()
+/** Lists that put their conditions together have a few hundred texts; a caller that makes more is not served this way. */
+const MAX_NAMES = 1000
+
+/** Statements with parameters are prepared once per connection: planning a large one costs more than running it. */
+function nameOf(sql: string): { name: string } | undefined {
+  const known = names.get(sql)
+  if (known || names.size >= MAX_NAMES) return known
+  const name = { name: hash('sha256', sql).slice(0, 32) }
+  names.set(sql, name)
+  return name
 }
 
 /** Again, a little later and not in step with the other one, while the work meets conflicting transactions. */
