@@ -1,9 +1,7 @@
-import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { promisify } from 'node:util'
 import { AxeBuilder } from '@axe-core/playwright'
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
 
@@ -30,12 +28,8 @@ export type TestBrowser = {
   close: () => Promise<void>
 }
 
-/** A headless browser with a profile of its own, and the pages as they are in the sources now. */
+/** A headless browser with a profile of its own. */
 export async function startBrowser(): Promise<TestBrowser> {
-  const run = promisify(execFile)
-  for (const project of ['sdk', 'admin']) {
-    await run(path.join(ROOT, 'node_modules/.bin/tsc'), ['-p', path.join(ROOT, project, 'tsconfig.build.json')])
-  }
   await mkdir(SCREENSHOTS, { recursive: true })
   const profile = await mkdtemp(path.join(tmpdir(), 'eventcenter-browser-'))
   const browser: Browser = await chromium.launch({
