@@ -5,7 +5,7 @@ import { vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { memoryBus } from '../src/bus/memory.ts'
 import type { Bus } from '../src/bus/bus.ts'
-import { idGenerator } from '../src/core/id.ts'
+import { idOfUuid } from '../src/core/id.ts'
 import type { JsonObject } from '../src/core/json.ts'
 import type { Notification } from '../src/core/notification.ts'
 import type { Db } from '../src/db/db.ts'
@@ -13,7 +13,8 @@ import { gateway, GATEWAY_PATH, type Gateway, type GatewayOptions } from '../src
 import type { Limits } from '../src/gateway/limits.ts'
 import { userTokens } from '../src/http/user-token.ts'
 import { metrics, type Metrics } from '../src/metrics.ts'
-import { showNotification } from '../src/store/show-notification.ts'
+import { findNotification } from '../src/store/notification.ts'
+import { putNotification } from './inbox.ts'
 
 const tokens = userTokens({ secret: 'a secret of the tests, at least 32 bytes long' })
 
@@ -127,30 +128,20 @@ export async function readyClient(
   return client
 }
 
-const nextId = idGenerator(() => 250)
-
 /** Puts a notification into an inbox, and tells nobody. */
 export async function writeNotification(
   db: Db,
-  { companyId = '', userId, title = 'Ready', body = 'It is done', data = {} }: NotificationToWrite,
+  { companyId = '', userId, title = 'Ready', body = 'It is done' }: NotificationToWrite,
 ): Promise<Notification> {
-  const id = nextId()
-  await db.query(
-    `insert into event (id, company_id, event_id, type, event_type_id, payload, lane, priority)
-     values ($1::bigint, $2, 'event-' || $1, 'job.done', 1, '{}', 0, 1)`,
-    [id, companyId],
-  )
-  await db.query(
-    `insert into notification (id, event_id, company_id, user_id, type, level, in_app, data)
-     values ($1, $1, $2, $3, 'job.done', 'info', true, $4::text::jsonb)`,
-    [id, companyId, userId, JSON.stringify(data)],
-  )
-  const notification = await showNotification(db, { id, companyId, userId, title, body })
+  const id = await putNotification(db, { companyId, userId }, { title })
+  const rowId = idOfUuid(id) ?? ''
+  await db.query('update notification set body = $2 where id = $1', [rowId, body])
+  const notification = await findNotification(db, { companyId, userId }, rowId)
   if (!notification) throw new Error('The notification is gone')
   return notification
 }
 
-type NotificationToWrite = { companyId?: string; userId: string; title?: string; body?: string; data?: JsonObject }
+type NotificationToWrite = { companyId?: string; userId: string; title?: string; body?: string }
 
 /** The `seq` of each notification among these frames. */
 export const seqsOf = (frames: JsonObject[]): number[] =>

@@ -1,6 +1,6 @@
 import { assert, integer, property, shuffledSubarray, record, array, boolean } from 'fast-check'
 import { expect, suite, test } from 'vitest'
-import { applyChange, replaceAll, visible, type Known } from './apply.ts'
+import { applyChange, knownUpTo, moveCursor, replaceAll, visible, type Known } from './apply.ts'
 import type { Notification } from './protocol.ts'
 
 const notification = (id: string, seq: number, more: Partial<Notification> = {}): Notification => ({
@@ -26,7 +26,7 @@ const live = (id: string, seq: number) => ({
   data: { notification: notification(id, seq) },
 })
 const replayed = (id: string, seq: number) => ({ ...live(id, seq), replayed: true })
-const nothing: Known = { cursor: 0, byId: new Map() }
+const nothing = knownUpTo(0)
 
 suite('a change', () => {
   test('that follows is taken and moves the cursor', () => {
@@ -38,13 +38,24 @@ suite('a change', () => {
 
     const again = applyChange(known, live('a', 1))
 
-    expect(again).toEqual({ cursor: 1, byId: known.byId, isNew: false, hasGap: false })
+    expect(again).toMatchObject({ cursor: 1, isNew: false, hasGap: false })
+    expect(again.byId).toBe(known.byId)
   })
 
-  test('that follows is news also when a loaded list had it before', () => {
-    const loaded = { cursor: 0, byId: new Map([['a', notification('a', 1)]]) }
+  test('is news also when a loaded list had it before', () => {
+    const loaded: Known = { ...nothing, byId: new Map([['a', notification('a', 1)]]) }
 
     expect(applyChange(loaded, live('a', 1))).toMatchObject({ cursor: 1, isNew: true })
+    expect(applyChange(loaded, replayed('a', 1))).toMatchObject({ cursor: 0, isNew: true })
+  })
+
+  test('is no news when a frame beyond a gap told of it before', () => {
+    const known = applyChange(nothing, live('c', 3))
+
+    const repaired = applyChange(known, replayed('c', 3))
+
+    expect(repaired.isNew).toBe(false)
+    expect(moveCursor(repaired, 3)).toMatchObject({ cursor: 3, told: new Map() })
   })
 
   test('beyond a gap is shown, and the gap is noticed', () => {

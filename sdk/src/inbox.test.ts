@@ -150,7 +150,7 @@ suite('an inbox that lost its connection', () => {
     })
     await until(() => one.get().status, 'live')
     await happen(server, 'cut', 'before')
-    await until(() => titles(one), ['before'])
+    await until(() => news, ['before'])
 
     proxy.break()
     await until(() => one.get().status, 'reconnecting')

@@ -1,5 +1,5 @@
 import { api, type TokenSource } from './api.ts'
-import { applyChange, keep, replaceAll, visible, type Known } from './apply.ts'
+import { applyChange, keep, knownUpTo, moveCursor, replaceAll, visible, type Known } from './apply.ts'
 import { connection, type ConnectionStatus } from './connection.ts'
 import type { Notification, ServerFrame } from './protocol.ts'
 
@@ -104,11 +104,11 @@ export function inbox({ url, token, pageSize = 50 }: InboxOptions): Inbox {
         return apply(frame)
       case 'resumed':
         resuming = null
-        if (known) known = { ...known, cursor: Math.max(known.cursor, frame.data.seq) }
+        if (known) known = moveCursor(known, frame.data.seq)
         return acknowledge()
       case 'reset':
         resuming = null
-        known = { cursor: frame.data.seq, byId: known?.byId ?? new Map() }
+        known = { ...knownUpTo(frame.data.seq), byId: known?.byId ?? new Map() }
         return void load(frame.data.seq)
       case 'unread_count':
         return set({ unreadCount: frame.data.count })
@@ -119,7 +119,7 @@ export function inbox({ url, token, pageSize = 50 }: InboxOptions): Inbox {
   function start(seq: number, unreadCount: number): void {
     set({ unreadCount })
     if (!known) {
-      known = { cursor: seq, byId: new Map() }
+      known = knownUpTo(seq)
       void load(seq)
     } else if (known.cursor !== seq) resume('reconnected')
   }
@@ -169,7 +169,7 @@ export function inbox({ url, token, pageSize = 50 }: InboxOptions): Inbox {
       const page = await http.list(nextPage)
       if (turn !== loading || !known) return
       nextPage = page.next
-      for (const one of page.items) known = { ...known, byId: keep(known.byId, one).byId }
+      for (const one of page.items) known = { ...known, byId: keep(known.byId, one) }
       set({ notifications: visible(known.byId), hasMore: nextPage !== null })
     } finally {
       if (turn === loading) set({ isLoading: false })
@@ -183,7 +183,7 @@ export function inbox({ url, token, pageSize = 50 }: InboxOptions): Inbox {
   /** The answer to an own change may come before its frame: then the frame brings nothing new. */
   function take(notification: Notification): void {
     if (!known) return
-    known = { ...known, byId: keep(known.byId, notification).byId }
+    known = { ...known, byId: keep(known.byId, notification) }
     set({ notifications: visible(known.byId) })
   }
 
