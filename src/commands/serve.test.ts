@@ -69,9 +69,27 @@ suite('eventcenter serve', () => {
 
     server.child.kill('SIGTERM')
     await server.written('stdout', /"stopping"/)
-    server.child.kill('SIGTERM')
+    const again = setInterval(() => server.child.kill('SIGTERM'), 100)
+    onTestFinished(() => clearInterval(again))
 
     expect(await server.ended).toMatchObject({ exitCode: 1 })
+  })
+
+  test('takes a Ctrl-C that npm passes on a second time for one', async () => {
+    const DATA_DIR = await temporaryDirectory()
+    const server = serve({ DATA_DIR })
+    await urlOf(server)
+
+    server.child.kill('SIGINT')
+    await server.written('stdout', /"stopping"/)
+    server.child.kill('SIGINT')
+    const { exitCode, stdout } = await server.ended
+
+    expect(exitCode).toBe(0)
+    expect(stdout).toContain('"stopped"')
+    const next = serve({ DATA_DIR })
+    await urlOf(next)
+    expect(next.output.stdout).not.toContain('still running')
   })
 
   test('ends, with the cause in the log once, when something was not handled', async () => {

@@ -29,6 +29,9 @@ export async function serve(roles: readonly string[]): Promise<void> {
   )
 }
 
+/** npm passes Ctrl-C on to a process that the terminal has told already. What comes so soon is no second wish. */
+const ECHO_MILLISECONDS = 1000
+
 /** After the drain's own time, for closing what it has cut off. */
 const GRACE_SECONDS = 5
 
@@ -39,6 +42,7 @@ const GRACE_SECONDS = 5
  */
 function endWithProcess(starting: Promise<App>, { SHUTDOWN_SECONDS }: Config, log: Logger): void {
   let isEnding = false
+  let firstSignalAt = -Infinity
 
   const end = async (exitCode: number): Promise<void> => {
     isEnding = true
@@ -62,7 +66,9 @@ function endWithProcess(starting: Promise<App>, { SHUTDOWN_SECONDS }: Config, lo
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
+      if (performance.now() - firstSignalAt < ECHO_MILLISECONDS) return
       if (isEnding) process.exit(1)
+      firstSignalAt = performance.now()
       log.info({ signal }, 'stopping')
       void end(0)
     })
