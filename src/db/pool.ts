@@ -31,7 +31,8 @@ export function connect(target: string | pg.PoolConfig, options: PoolOptions = {
   })
   // `pg` emits this before it rejects what was running, and crashes the process when nobody listens.
   pool.on('connect', (client) => void client.on('error', () => lost.add(client)))
-  pool.on('error', onError)
+  // The pool does not wait for the last goodbyes, and a server that stops right after it interrupts them.
+  pool.on('error', (error) => pool.ending || onError(error))
   const silenceMs = statementTimeoutMs === 0 ? undefined : statementTimeoutMs + SILENCE_MS
 
   const db: Db = {
