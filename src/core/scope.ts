@@ -8,6 +8,8 @@ export const SCOPES = [
   'templates:read',
   'users:write',
   'users:read',
+  'dead-letters:write',
+  'dead-letters:read',
   'keys:write',
   'connections:read',
   'outbox:read',

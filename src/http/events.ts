@@ -9,6 +9,7 @@ import { eventById } from '../store/find-event.ts'
 import { initiatedBy, serviceCaller } from './access.ts'
 import { cloudEventForm, domainForm, readEvent, universalForm } from './event-forms.ts'
 import { eventStatusSchema } from './event-status-schema.ts'
+import { idempotencyKeyOf } from './idempotency-key.ts'
 
 const BATCH_BODY_LIMIT_BYTES = 4 * 1024 * 1024
 const MAX_BATCH = 1000
@@ -205,14 +206,6 @@ function readBatch(body: unknown): Incoming[] {
 function attributed(request: FastifyRequest, incoming: Incoming): Incoming {
   const initiator = initiatedBy(request)
   return initiator ? { ...incoming, event: { ...incoming.event, initiated_by: initiator } } : incoming
-}
-
-/** RFC draft-ietf-httpapi-idempotency-key-header; printable ASCII, so that it means the same everywhere. */
-function idempotencyKeyOf(request: FastifyRequest): string | undefined {
-  const key = request.headers['idempotency-key']
-  if (key === undefined) return undefined
-  if (typeof key === 'string' && /^[\x21-\x7e]{1,255}$/.test(key)) return key
-  throw invalidField('Idempotency-Key', 'expected 1 to 255 printable ASCII characters without spaces')
 }
 
 function markReplay(reply: FastifyReply, isReplay: boolean): void {

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
+import { uuidOf } from '../../src/core/id.ts'
 import { putEventType } from '../../src/store/event-type.ts'
 import type { TestApp } from '../app.ts'
+import { bury } from '../dead-letters.ts'
 import { putNotification } from '../inbox.ts'
 import { fromSomewhere, type Operation } from './operations.ts'
 
@@ -46,6 +48,15 @@ const BODIES: Record<string, (id: string) => unknown> = {
   'PUT /api/v1/users/{user_id}': () => ({ email: `${CANARY}@example.com`, locale: 'en', profile: { name: CANARY } }),
   'POST /api/v1/users/batch': () => ({ users: [{ user_id: 'somebody', locale: 'en' }] }),
   'POST /api/v1/keys': () => ({ name: CANARY, scopes: ['events:read'] }),
+  'POST /api/v1/dead-letters/{job_id}/retry': () => ({ data: { note: CANARY }, template: 'current' }),
+  'POST /api/v1/dead-letters/{job_id}/settle': () => ({ as: 'resend' }),
+  'POST /api/v1/dead-letters/replay': () => ({
+    filter: { kind: 'failed', channel: 'email', type: 'test.happened', reason: 'none', since: later(), until: later() },
+    dry_run: true,
+    template: 'same',
+    expected_count: 0,
+    rate_per_second: 10,
+  }),
   'POST /api/v1/notifications/{id}/snooze': () => ({ until: later() }),
   'POST /api/v1/notifications/read-all': () => ({ type: 'test.happened' }),
   'POST /api/v1/notifications/seen-all': () => ({ type: 'test.happened' }),
@@ -76,6 +87,18 @@ const SEEDS: Record<string, Seed> = {
   '/api/v1/templates/': async (server, key) => (await post(server, key, 'templates', template())).id as string,
   '/api/v1/keys/': async (server, key) =>
     (await post(server, key, 'keys', { name: CANARY, scopes: ['events:read'] })).id as string,
+  '/api/v1/dead-letters/{job_id}/settle': (server) => dead(server, 'uncertain'),
+  '/api/v1/dead-letters/': (server) => dead(server, 'failed'),
+  '/api/v1/replays/': async ({ database }) => {
+    const [replay] = await database.db.query<{ id: string }>(
+      `insert into replay (id, company_id, started_by, idempotency_key, body_hash, filter, template, rate_per_second, total)
+       values ((random() * 1e15)::bigint, $1, 'key', gen_random_uuid()::text, '', jsonb_build_object('reason', gen_random_uuid()),
+         'same', 1, 1)
+       returning id`,
+      [OWNER.companyId],
+    )
+    return uuidOf(replay?.id ?? '')
+  },
   '/api/v1/outbox/': async ({ database }) => {
     const [mail] = await database.db.query<{ id: string }>(
       `insert into outbox_mail (company_id, message_id, mail_from, mail_to, subject, text_part)
@@ -84,6 +107,11 @@ const SEEDS: Record<string, Seed> = {
     )
     return mail?.id ?? ''
   },
+}
+
+const dead = async ({ database }: TestApp, kind: 'failed' | 'uncertain'): Promise<string> => {
+  const [id = ''] = await bury(database.db, 1, { ...OWNER, kind, reason: CANARY, body: CANARY })
+  return uuidOf(id)
 }
 
 export function seedOf({ name, path }: Operation): Seed {
