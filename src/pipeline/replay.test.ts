@@ -99,6 +99,23 @@ suite('a replay', () => {
     expect(ready.map((row) => row.id)).toEqual(ids)
   }, 60_000)
 
+  test('puts back a page and notes it together, or not at all', async () => {
+    const { db } = database
+    await bury(db, 3)
+    const { replay } = await start()
+    await db.query(`create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$`)
+    await db.query('create trigger refuse before update on replay for each row execute function refuse()')
+
+    const failure = await go().catch((error: unknown) => error)
+    const readyMeanwhile = await count('ready')
+    await db.query('drop function refuse cascade')
+    await go()
+
+    expect(failure).toBeInstanceOf(Error)
+    expect(readyMeanwhile).toBe(0)
+    expect(await replayOf(replay.id)).toMatchObject({ status: 'done', requeued: 3 })
+  })
+
   test('is known by its key, also when it is over', async () => {
     await bury(database.db, 1)
     const first = await start()
