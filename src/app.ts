@@ -16,6 +16,7 @@ import type { Readiness } from './http/ready.ts'
 import { metrics as openMetrics } from './metrics.ts'
 import { deliver } from './pipeline/deliver.ts'
 import { importCatalog } from './pipeline/import-catalog.ts'
+import { continueReplays } from './pipeline/replay.ts'
 import { startScheduler, type Chore } from './pipeline/scheduler.ts'
 import { wakeSnoozed } from './pipeline/snooze.ts'
 import { sweepLeases } from './pipeline/sweep.ts'
@@ -155,6 +156,7 @@ function startChores(ports: Ports, { ROLES, LEASE_SECONDS }: Config, number: Pro
   const shared: Chore[] = [
     { name: 'leases', everyMs: Math.min(5000, LEASE_SECONDS * 250), run: () => sweepLeases(ports) },
     { name: 'snoozed', everyMs: 5000, run: () => wakeSnoozed(ports) },
+    { name: 'replays', everyMs: 1000, run: () => continueReplays(ports) },
     { name: 'partitions', everyMs: 3_600_000, run: () => createPartitions(ports.db) },
   ]
   const scheduler = startScheduler(ports.log, ROLES.includes('scheduler') ? [...own, ...shared] : own)

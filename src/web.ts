@@ -3,6 +3,7 @@ import type { Config } from './config.ts'
 import { gateway } from './gateway/gateway.ts'
 import { authenticator, environmentKeys } from './http/authenticate.ts'
 import { connectionRoutes } from './http/connections.ts'
+import { deadLetterRoutes } from './http/dead-letters.ts'
 import { demoKey, type Demo } from './http/demo.ts'
 import { eventRoutes } from './http/events.ts'
 import { eventTypeRoutes } from './http/event-types.ts'
@@ -12,6 +13,7 @@ import { operationsRoutes } from './http/operations.ts'
 import { outboxRoutes } from './http/outbox.ts'
 import { pageRoutes } from './http/pages.ts'
 import type { Readiness } from './http/ready.ts'
+import { replayRoutes } from './http/replays.ts'
 import { httpServer } from './http/server.ts'
 import { templateRoutes } from './http/templates.ts'
 import { userTokens } from './http/user-token.ts'
@@ -64,6 +66,8 @@ export async function startWeb(
     await app.register(userRoutes(ports))
     await app.register(keyRoutes(ports))
     await app.register(outboxRoutes(ports))
+    await app.register(deadLetterRoutes(ports, { publicUrl, defaultLocale: config.DEFAULT_LOCALE }))
+    await app.register(replayRoutes(ports))
     await app.register(pageRoutes({ demo, publicUrl }))
   }
 
