@@ -23,6 +23,8 @@ export function connectionConfig(target: string | pg.ClientConfig, options: Conn
     lock_timeout: lockTimeoutMs,
     idle_in_transaction_session_timeout: 60_000, // a forgotten transaction would stop vacuum
     jit: 'off', // compiling costs more than any statement of ours
+    // A plan made while a table was empty is kept when it has filled, and reading all of it for every claim is the end.
+    enable_seqscan: 'off',
   }
   return {
     keepAlive: true,
