@@ -145,26 +145,26 @@ create table inbox (
 create table notification (
   id bigint primary key,
   event_id bigint not null, -- the event it shows now; a collapsing event replaces it
+  public_event_id text not null, -- as the producer knows it; kept here, as events are dropped before inboxes
   company_id text not null default '',
   user_id text not null,
   type text not null,
   level text not null,
-  in_app boolean not null, -- belongs to the inbox, not only to the history
-  seq bigint, -- its last change in the user's inbox; null until shown there
+  seq bigint, -- its last change in the user's inbox; null where it is in the history alone
   title text,
   body text,
   cta jsonb,
   data jsonb not null default '{}',
   collapse_key text,
   created_at timestamptz not null default now(),
-  shown_at timestamptz, -- null while it waits (send_after, a text still to be rendered)
+  shown_at timestamptz not null default now(), -- what waits for its time is not here yet
   seen_at timestamptz,
   read_at timestamptz,
   archived_at timestamptz,
   snoozed_until timestamptz
 );
 create index notification_changes on notification (company_id, user_id, seq) where seq is not null;
-create index notification_history on notification (company_id, user_id, shown_at desc, id desc) where shown_at is not null;
+create index notification_history on notification (company_id, user_id, shown_at desc, id desc);
 create index notification_unread on notification (company_id, user_id)
   where seq is not null and read_at is null and archived_at is null;
 create index notification_snoozed on notification (snoozed_until) where snoozed_until is not null;

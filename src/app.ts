@@ -28,6 +28,7 @@ import { liquidRenderer } from './render/liquid-renderer.ts'
 import { secretsOf } from './secrets.ts'
 import { embeddedDirectory } from './settings.ts'
 import { insertApiKey } from './store/api-key.ts'
+import { coalescedAccepts } from './store/coalesced-accepts.ts'
 import { eventTypes } from './store/event-types.ts'
 import { findUser, putUsers } from './store/directory-user.ts'
 import { mailOutbox } from './store/outbox-mail.ts'
@@ -52,6 +53,9 @@ const SEND_TIMEOUT_SECONDS = 60
 const BATCH_SIZE = 50
 /** Even when the time for draining is used up, a part gets this long to stop. */
 const MIN_CLOSE_SECONDS = 1
+
+/** Without workers in this process, what it accepts goes through the queue. */
+const NO_INSTANT_LANE: Worker['instant'] = { reserve: () => false, release: () => {}, run: () => {} }
 
 /** Closes one part within the seconds that are left of the shutdown. */
 type Closer = (seconds: number) => Promise<unknown>
@@ -95,7 +99,13 @@ export async function startApp(config: Config, { log, channels: definitions = al
     const channelPorts = { bus, mailOutbox: mailOutbox(db) }
     const channels = openChannels(config.channels, channelPorts, config.RETRY_SECONDS, definitions)
     closers.push(() => closeChannels(channels))
-    const queue = postgresQueue({ db, nextId, workerId: number.processId, leaseSeconds: config.LEASE_SECONDS })
+    const queue = postgresQueue({
+      db,
+      nextId,
+      workerId: number.processId,
+      leaseSeconds: config.LEASE_SECONDS,
+      resendAfterSeconds: config.UNCERTAIN_RESEND_SECONDS,
+    })
     closers.push(() => queue.close())
     const directory = databaseDirectory(db)
     const types = eventTypes({ db })
@@ -110,14 +120,18 @@ export async function startApp(config: Config, { log, channels: definitions = al
       { name: 'queue', check: () => queue.check() },
       { name: 'bus', check: () => bus.check() },
     ]
-    const web = await startWeb(ports, config, secrets, checks)
-    const publicUrl = (): string => config.PUBLIC_URL ?? web.url
+    const address = { url: '' }
+    const publicUrl = (): string => config.PUBLIC_URL ?? address.url
     closers.push(startChores(ports, config, number))
-    if (config.ROLES.includes('worker')) {
-      const worker = runWorker(ports, config, publicUrl)
+    const worker = config.ROLES.includes('worker') ? runWorker(ports, config, publicUrl) : null
+    if (worker) {
       checks.push({ name: 'worker', check: () => worker.check() })
       closers.push((seconds) => worker.stop(seconds))
     }
+    const newLease = () => ({ leaseId: nextId(), workerId: number.processId, leaseSeconds: config.LEASE_SECONDS })
+    const accepts = coalescedAccepts(db, queue, { ...(worker?.instant ?? NO_INSTANT_LANE), newLease })
+    const web = await startWeb({ ...ports, accepts }, config, secrets, checks)
+    address.url = web.url
     // Closed first, and in half of the time: nothing new comes in while the workers end what they have.
     closers.push((seconds) => web.close(seconds / 2))
 
@@ -169,6 +183,7 @@ function runWorker(ports: Ports, config: Config, publicUrl: () => string): Worke
     publicUrl,
     leaseSeconds: config.LEASE_SECONDS,
     sendTimeoutSeconds: SEND_TIMEOUT_SECONDS,
+    uncertainResendSeconds: config.UNCERTAIN_RESEND_SECONDS,
   }
   return startWorker(ports, { slotsPerLane: config.WORKER_CONCURRENCY, batchSize: BATCH_SIZE }, (claim, signal) =>
     deliver(ports, options, claim, signal),

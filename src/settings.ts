@@ -103,6 +103,11 @@ export const coreSettings = {
     default: '30',
     parse: required(wholeNumber(5, 3600)),
   },
+  UNCERTAIN_RESEND_SECONDS: {
+    describe: 'Wait before a message that may have arrived is sent once more, where its channel resends.',
+    default: '300',
+    parse: required(wholeNumber(0, 86_400)),
+  },
   WORKER_CONCURRENCY: {
     describe: 'Deliveries that one process sends at the same time.',
     default: '50',

@@ -19,6 +19,7 @@ import { templateRoutes } from './http/templates.ts'
 import { userTokens } from './http/user-token.ts'
 import { userRoutes } from './http/users.ts'
 import type { Ports } from './ports.ts'
+import type { Accepts } from './store/coalesced-accepts.ts'
 import { tokenKeys, type EffectiveSecrets } from './secrets.ts'
 
 export type Web = {
@@ -30,7 +31,7 @@ export type Web = {
 
 /** The one port: operations always, API, pages and WebSocket as far as this process's roles ask for them. */
 export async function startWeb(
-  ports: Ports,
+  ports: Ports & { accepts: Accepts },
   config: Config,
   secrets: EffectiveSecrets,
   readiness: Readiness[],

@@ -19,7 +19,7 @@ const LAYERS: { name: string; has: RegExp; mayImport: string[] }[] = [
   { name: 'core', has: /^src\/core\//, mayImport: ['core'] },
   {
     name: 'ports',
-    has: /^src\/(ports|metrics|queue\/queue|bus\/bus|channels\/channel|directory\/directory|render\/renderer|db\/db)\.ts$/,
+    has: /^src\/(ports|metrics|queue\/(queue|outcome|recorder)|bus\/bus|channels\/channel|directory\/directory|render\/renderer|db\/db)\.ts$/,
     mayImport: ['core', 'ports'],
   },
   { name: 'store', has: /^src\/store\//, mayImport: ['core', 'ports', 'store'] },
@@ -37,7 +37,7 @@ const LAYERS: { name: string; has: RegExp; mayImport: string[] }[] = [
   },
   {
     name: 'top',
-    has: /^src\/(main|app|web|process-number)\.ts$|^src\/commands\//,
+    has: /^src\/(main|compile-cache|app|web|process-number)\.ts$|^src\/commands\//,
     mayImport: ['core', 'ports', 'store', 'adapters', 'steps', 'edges', 'settings', 'top'],
   },
 ]
@@ -151,7 +151,7 @@ async function sourceFiles(folder: string): Promise<SourceFile[]> {
 
 function importsOf(from: string, text: string): Import[] {
   const found = text.matchAll(
-    /(?:^|\n)\s*(?:import|export)\s+(type\s)?[^'"]*?['"](\.[^'"]+)['"]|import\(['"](\.[^'"]+)['"]\)/g,
+    /(?:^|\n)\s*(?:import|export)\s+(type\s)?[^'"=]*?from\s+['"](\.[^'"]+)['"]|import\(?\s*['"](\.[^'"]+)['"]/g,
   )
   return [...found].map(([, type, fixed, dynamic]) => ({
     from,

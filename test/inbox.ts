@@ -20,8 +20,8 @@ export async function putNotification(
        insert into event (id, company_id, event_id, type, event_type_id, payload, jobs_count, lane, priority)
        values ($1::bigint, $2, 'event-' || $1::bigint, $4, 1, '{}', 1, 0, 1)
      )
-     insert into notification (id, event_id, company_id, user_id, type, level, in_app, seq, title, body, shown_at)
-     values ($1::bigint, $1::bigint, $2, $3, $4, 'info', $7, (select head from head), $5, 'Body', now() - $6::float * interval '1 second')`,
+     insert into notification (id, event_id, public_event_id, company_id, user_id, type, level, seq, title, body, shown_at)
+     values ($1::bigint, $1::bigint, 'event-' || $1::bigint, $2, $3, $4, 'info', (select head from head), $5, 'Body', now() - $6::float * interval '1 second')`,
     [id, companyId, userId, type, title, ageSeconds, inApp],
   )
   return uuidOf(id)

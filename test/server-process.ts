@@ -40,6 +40,7 @@ export async function startServerProcess(env: Record<string, string>): Promise<S
     output: () => output,
     async end(signal) {
       if (child.exitCode !== null) return child.exitCode
+      if (child.signalCode !== null) return null
       const exit = once(child, 'exit')
       child.kill(signal)
       const [code] = (await exit) as [number | null]

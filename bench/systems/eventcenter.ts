@@ -6,9 +6,10 @@ import { migrate } from '../../src/db/migrate.ts'
 import { connect } from '../../src/db/pool.ts'
 import { metrics as openMetrics } from '../../src/metrics.ts'
 import { accept, acceptBatch, type Incoming } from '../../src/pipeline/accept.ts'
-import { startWorker } from '../../src/pipeline/worker.ts'
+import { startWorker, type Worker } from '../../src/pipeline/worker.ts'
 import { postgresQueue } from '../../src/queue/postgres.ts'
 import type { Claim, Result } from '../../src/queue/queue.ts'
+import { coalescedAccepts } from '../../src/store/coalesced-accepts.ts'
 import { insertEventType } from '../../src/store/event-type.ts'
 import { eventTypes } from '../../src/store/event-types.ts'
 import { putTemplate } from '../../src/store/template.ts'
@@ -43,7 +44,15 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
   const queue = postgresQueue({ db, nextId, workerId: randomUUID(), leaseSeconds: 30 })
   const channel = noop.open({}, {} as Parameters<typeof noop.open>[1])
   const channels = new Map([[channel.name, channel]])
-  const ports = { db, queue, eventTypes: eventTypes({ db }), channels, nextId, metrics: openMetrics() }
+  const newLease = () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: 30 })
+  let instant: Worker['instant'] = { reserve: () => false, release: () => {}, run: () => {} }
+  const accepts = coalescedAccepts(db, queue, {
+    reserve: (count) => instant.reserve(count),
+    release: (count) => instant.release(count),
+    run: (claim) => instant.run(claim),
+    newLease,
+  })
+  const ports = { db, queue, accepts, eventTypes: eventTypes({ db }), channels, nextId, metrics: openMetrics() }
 
   return {
     enqueueOne: (payload) => accept(ports, '', incoming(payload)),
@@ -55,6 +64,7 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
       const worker = startWorker({ queue, log }, { slotsPerLane, batchSize: claimSize }, (claim) =>
         handle(claim, mayRepeat, handler),
       )
+      instant = worker.instant
       return { stop: () => worker.stop(10) }
     },
 
@@ -78,8 +88,11 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
       handler(delivery.event.data as Payload)
       results.push({ id: delivery.id, state: 'sent' })
     }
-    await queue.finish(leaseId, results)
-    await queue.release(leaseId)
+    if (results.length === deliveries.length) await queue.finishLast(leaseId, results)
+    else {
+      await queue.finish(leaseId, results)
+      await queue.release(leaseId)
+    }
   }
 }
 

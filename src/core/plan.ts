@@ -10,13 +10,11 @@ export const MAX_NAMED_RECIPIENTS = 1000
 /** What planning needs to know of an installed channel. */
 export type PlannableChannel = { name: string; isInbox: boolean }
 
+/** A notification that takes its place in the inbox as the event is accepted. */
 export type PlannedNotification = {
   user_id: string
   type: string
   level: Level
-  in_app: boolean
-  /** Its text is known and its time has come: it takes its place in the inbox or history as it is accepted. */
-  is_shown: boolean
   /** Does not count as unread. */
   is_read: boolean
   title: string | null
@@ -47,29 +45,14 @@ export function plan(event: Event, type: EventType, installed: readonly Plannabl
   const traces: PlannedTrace[] = []
   const channels = chooseChannels(event, type, installed, traces)
   const userIds = chooseRecipients(event, type, traces)
-  const inApp = channels.some((channel) => channel.isInbox)
   const isDeferred = event.send_after !== undefined && new Date(event.send_after) > now
-  // An event without its own words is shown once its template is rendered for the person who reads it.
-  const isShown = !isDeferred && (!inApp || event.title !== undefined)
-  const collapseKey = collapseKeyOf(event, type)
+  // The others are written when they are shown: what waits for its time, and what a template has yet to say to each.
+  const isShown = channels.some((channel) => channel.isInbox) && event.title !== undefined && !isDeferred
 
   return {
     lane: LANES[type.lane ?? 'p2p'],
     priority: PRIORITIES[type.priority ?? (event.level === 'critical' ? 'high' : 'normal')],
-    notifications: userIds.map((userId) => ({
-      user_id: userId,
-      type: event.type,
-      level: event.level ?? type.level ?? 'info',
-      in_app: inApp,
-      is_shown: isShown,
-      is_read: type.is_silent === true,
-      title: event.title ?? null,
-      body: event.body ?? null,
-      cta: event.cta ?? null,
-      data: event.data,
-      // What waits for its time has nothing to replace yet, and must not hide what is shown.
-      collapse_key: inApp && isShown ? collapseKey : null,
-    })),
+    notifications: isShown ? userIds.map((userId) => notificationFor(userId, event, type)) : [],
     deliveries: userIds.flatMap((userId) =>
       channels.map((channel) => ({
         user_id: userId,
@@ -140,6 +123,19 @@ function chooseRecipients(event: Event, type: EventType, traces: PlannedTrace[])
 const isUserId = (value: Json): value is string | number =>
   (typeof value === 'string' && value.length > 0 && value.length <= 200) ||
   (typeof value === 'number' && Number.isSafeInteger(value))
+
+/** The event as one person sees it in the inbox. */
+export const notificationFor = (userId: string, event: Event, type: EventType): PlannedNotification => ({
+  user_id: userId,
+  type: event.type,
+  level: event.level ?? type.level ?? 'info',
+  is_read: type.is_silent === true,
+  title: event.title ?? null,
+  body: event.body ?? null,
+  cta: event.cta ?? null,
+  data: event.data,
+  collapse_key: collapseKeyOf(event, type),
+})
 
 function collapseKeyOf(event: Event, type: EventType): string | null {
   if (event.collapse_key !== undefined) return event.collapse_key

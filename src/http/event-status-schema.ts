@@ -45,7 +45,6 @@ export const eventStatusSchema = z
       z.object({
         id: z.string(),
         user_id: z.string(),
-        is_shown: z.boolean(),
         is_seen: z.boolean(),
         is_read: z.boolean(),
       }),

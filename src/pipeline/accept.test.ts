@@ -3,10 +3,10 @@ import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import type { Event } from '../core/event.ts'
 import type { EventTypeDefinition } from '../core/event-type.ts'
 import { idGenerator } from '../core/id.ts'
-import type { Json } from '../core/json.ts'
 import { metrics } from '../metrics.ts'
 import { postgresQueue } from '../queue/postgres.ts'
 import { eventTypes } from '../store/event-types.ts'
+import { coalescedAccepts } from '../store/coalesced-accepts.ts'
 import { insertEventType } from '../store/event-type.ts'
 import { accept, acceptBatch, type AcceptPorts, type Incoming } from './accept.ts'
 import { cancelByKey, cancelEvent } from './cancel.ts'
@@ -21,12 +21,19 @@ suite('accepting an event', () => {
     database = await freshDatabase()
     const { db } = database
     const nextId = idGenerator(() => 1)
+    const queue = postgresQueue({ db, nextId, workerId: crypto.randomUUID(), leaseSeconds: 30 })
     ports = {
       db,
       nextId,
       metrics: metrics(),
       eventTypes: eventTypes({ db }),
-      queue: postgresQueue({ db, nextId, workerId: crypto.randomUUID(), leaseSeconds: 30 }),
+      queue,
+      accepts: coalescedAccepts(db, queue, {
+        reserve: () => false,
+        release() {},
+        run() {},
+        newLease: () => ({ leaseId: nextId(), workerId: crypto.randomUUID(), leaseSeconds: 30 }),
+      }),
       channels: new Map([
         ['ws', { name: 'ws', isInbox: true }],
         ['email', { name: 'email', isInbox: false }],
@@ -191,7 +198,7 @@ suite('accepting an event', () => {
 
     await accept(ports, '', incoming({ user_id: 'later', send_after: later }))
 
-    expect(await inboxOf('later')).toEqual([{ seq: null, title: 'Done', read_at: null }])
+    expect(await inboxOf('later')).toEqual([])
   })
 
   test('cancels what waits, by id and by key, and says how much that was', async () => {

@@ -11,6 +11,7 @@ import type { Queryable } from '../db/db.ts'
 import type { Ports } from '../ports.ts'
 import type { EventRows } from '../store/accept-events.ts'
 import { acceptEvents } from '../store/accept-events.ts'
+import { collapseKeysOf, type Accepts } from '../store/coalesced-accepts.ts'
 import type { KeyRecord } from '../store/idempotency.ts'
 import { findKeys, idempotencyKey, keepBatchKey } from '../store/idempotency.ts'
 
@@ -24,7 +25,9 @@ export type Incoming = {
 
 export type Accepted = { event_id: string; jobs_count: number; isReplay: boolean }
 
-export type AcceptPorts = Pick<Ports, 'db' | 'queue' | 'eventTypes' | 'channels' | 'nextId' | 'metrics'>
+export type AcceptPorts = Pick<Ports, 'db' | 'queue' | 'eventTypes' | 'channels' | 'nextId' | 'metrics'> & {
+  accepts: Accepts
+}
 
 /**
  * Stores one event with everything planned for it, or gives the first answer again when `requestKey` or the event's own
@@ -43,12 +46,11 @@ export async function accept(
   if (requestKey !== undefined) rows.keys.push(idempotencyKey('request', companyId, requestKey))
 
   return withKeys(rows.keys, async () => {
-    // One key: the statement is its own transaction. Two keys stand or fall together.
-    const isStored =
-      rows.keys.length < 2 ? (await acceptEvents(ports.db, [rows])).size > 0 : await storeAll(ports.db, [rows])
+    // One key: the event may share a statement with others. Two keys stand or fall together.
+    const isStored = rows.keys.length < 2 ? await ports.accepts.store(rows) : await storeAlone(ports, rows)
     if (!isStored) return replay(rows, await findKeys(ports.db, rows.keys))
 
-    announce(ports, 1)
+    ports.metrics.accepted.inc()
     return { event_id: rows.event_id, jobs_count: rows.jobs_count, isReplay: false }
   })
 }
@@ -89,7 +91,10 @@ export async function acceptBatch(
       return { events, isReplay: false }
     })
     const stored = result.isReplay ? 0 : result.events.filter((event) => !event.isReplay).length
-    if (stored > 0) announce(ports, stored)
+    if (stored > 0) {
+      ports.metrics.accepted.inc(stored)
+      ports.queue.wake()
+    }
     return result
   })
 }
@@ -102,6 +107,12 @@ async function rowsOf(ports: AcceptPorts, companyId: string, { event, body, name
   const planned = plan(event, type, [...ports.channels.values()], new Date())
   const id = ports.nextId()
   const eventId = event.id ?? uuidOf(id)
+  const notificationIds = new Map<string, string>()
+  const notificationIdOf = (userId: string): string => {
+    const known = notificationIds.get(userId) ?? ports.nextId()
+    notificationIds.set(userId, known)
+    return known
+  }
   return {
     id,
     keys: event.id === undefined ? [] : [idempotencyKey('event', companyId, event.id)],
@@ -115,8 +126,12 @@ async function rowsOf(ports: AcceptPorts, companyId: string, { event, body, name
     lane: planned.lane,
     priority: planned.priority,
     cancellation_key: event.cancellation_key ?? null,
-    notifications: planned.notifications.map((notification) => ({ id: ports.nextId(), ...notification })),
-    deliveries: planned.deliveries.map((delivery) => ({ id: ports.nextId(), ...delivery })),
+    notifications: planned.notifications.map((one) => ({ id: notificationIdOf(one.user_id), ...one })),
+    deliveries: planned.deliveries.map((one) => ({
+      id: ports.nextId(),
+      notification_id: notificationIdOf(one.user_id),
+      ...one,
+    })),
     traces: planned.traces,
   }
 }
@@ -132,24 +147,25 @@ function checkPayload(type: EventType, event: Event, field: string): void {
 
 const fingerprint = (body: Json): string => hash('sha256', canonicalJson(body))
 
-/** True when all were stored; false, and nothing is stored, when any had a known key. */
-async function storeAll(db: Ports['db'], rows: readonly EventRows[]): Promise<boolean> {
+/** False, and nothing is stored, when one of the event's keys is known. */
+async function storeAlone({ db, queue }: AcceptPorts, rows: EventRows): Promise<boolean> {
   const undo = new Error('a key is known')
-  return db
-    .transaction(async (tx) => {
-      if ((await acceptEvents(tx, rows)).size < rows.length) throw undo
-      return true
+  try {
+    await db.transaction(async (tx) => {
+      if (!(await acceptEvents(tx, [rows])).ids.has(rows.id)) throw undo
     })
-    .catch((error: unknown) => {
-      if (error === undo) return false
-      throw error
-    })
+  } catch (error) {
+    if (error === undo) return false
+    throw error
+  }
+  queue.wake()
+  return true
 }
 
 async function storeOrReplay(tx: Queryable, rows: readonly EventRows[]): Promise<Accepted[]> {
   const stored = new Set<string>()
   for (const group of withoutSharedCollapseKeys(rows)) {
-    for (const id of await acceptEvents(tx, group)) stored.add(id)
+    for (const id of (await acceptEvents(tx, group)).ids) stored.add(id)
   }
   const known =
     stored.size === rows.length
@@ -174,14 +190,10 @@ async function storeOrReplay(tx: Queryable, rows: readonly EventRows[]): Promise
 /** Events that would touch the same inbox row must go one after another. */
 function withoutSharedCollapseKeys(rows: readonly EventRows[]): EventRows[][] {
   const groups: { rows: EventRows[]; keys: Set<string> }[] = []
-  let first = 0
   for (const row of rows) {
-    const keys = row.notifications
-      .filter((notification) => notification.collapse_key !== null)
-      .map((notification) => JSON.stringify([notification.user_id, notification.collapse_key]))
-    const last = groups.findLastIndex((group) => keys.some((key) => group.keys.has(key)))
-    first = last + 1
-    const group = groups[first] ?? (groups[first] = { rows: [], keys: new Set() })
+    const keys = collapseKeysOf(row)
+    const index = groups.findLastIndex((group) => keys.some((key) => group.keys.has(key))) + 1
+    const group = groups[index] ?? (groups[index] = { rows: [], keys: new Set() })
     group.rows.push(row)
     for (const key of keys) group.keys.add(key)
   }
@@ -245,9 +257,4 @@ function itemError(index: number, error: unknown): unknown {
     fields,
     retryAfterSeconds: error.retryAfterSeconds,
   })
-}
-
-function announce(ports: AcceptPorts, count: number): void {
-  ports.metrics.accepted.inc(count)
-  ports.queue.wake()
 }

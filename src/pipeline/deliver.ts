@@ -1,17 +1,18 @@
 import { performance } from 'node:perf_hooks'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Channel, Message, RenderedText } from '../channels/channel.ts'
 import { DeliveryError } from '../core/errors.ts'
 import { uuidOf } from '../core/id.ts'
-import { retryDelay } from '../core/retry.ts'
+import type { Notification } from '../core/notification.ts'
+import { notificationFor } from '../core/plan.ts'
 import { chooseTemplate, DEFAULT_CODE, localeChain, templateCodes } from '../core/template-lookup.ts'
 import { templateVariables } from '../core/template-variables.ts'
 import type { Address, User } from '../directory/directory.ts'
 import type { Ports } from '../ports.ts'
+import { resultOfFailure } from '../queue/outcome.ts'
 import type { Claim, ClaimedDelivery, Result } from '../queue/queue.ts'
-import { TemplateError } from '../render/renderer.ts'
-import { showNotification } from '../store/show-notification.ts'
-import { findTemplates } from '../store/template.ts'
+import { recorder, type Recorder } from '../queue/recorder.ts'
+import { noteInHistory, placed, placeInInbox } from '../store/show-notification.ts'
+import { findTemplates, templateVersion } from '../store/template.ts'
 
 type DeliverPorts = Pick<
   Ports,
@@ -25,10 +26,12 @@ export type DeliverOptions = {
   leaseSeconds: number
   /** One send that takes longer is given up; what it may have done is uncertain. */
   sendTimeoutSeconds: number
+  /** Before a message that may have arrived is sent once more, where its channel says so. */
+  uncertainResendSeconds: number
 }
 
 /** A message ready for its address; `templateId` is the version it was rendered from. */
-type Prepared = { channel: Channel; address: Address; message: Message; templateId: string | null }
+type Prepared = { address: Address; message: Message; templateId: string | null }
 
 /** A verdict reached before anything was sent. */
 type Decided = { result: Result }
@@ -44,36 +47,38 @@ export async function deliver(
   signal: AbortSignal,
 ): Promise<void> {
   const renewal = setInterval(() => void renew(ports, claim), (options.leaseSeconds * 1000) / 3)
+  const record = recorder(ports.queue, claim, options.leaseSeconds)
   try {
-    // All of them are over before the lease is: releasing it gives back what was not begun.
+    // All of them are over before the lease is: ending it gives back what was not begun.
     const ends = await Promise.allSettled(
-      claim.deliveries.map((delivery) => deliverOne(ports, options, claim.leaseId, delivery, signal)),
+      claim.deliveries.map((delivery) => deliverOne(ports, options, record, claim, delivery, signal)),
     )
     for (const end of ends) {
-      if (end.status === 'rejected')
+      if (end.status === 'rejected') {
         ports.log.error({ leaseId: claim.leaseId, err: end.reason }, 'delivery not recorded')
+      }
     }
   } finally {
     clearInterval(renewal)
-    await ports.queue.release(claim.leaseId)
+    await record.end()
   }
 }
 
 async function deliverOne(
   ports: DeliverPorts,
   options: DeliverOptions,
-  leaseId: string,
+  record: Recorder,
+  claim: Claim,
   delivery: ClaimedDelivery,
   signal: AbortSignal,
 ): Promise<void> {
   if (signal.aborted) return
-  const result = await attempt(ports, options, leaseId, delivery, signal)
+  const result = await attempt(ports, options, record, claim, delivery, signal)
   // Null: the lease is over, the delivery is somebody else's now.
   if (!result) return
 
-  const recorded = await record(ports, options, leaseId, result)
   const fields = { deliveryId: delivery.id, channel: delivery.channel, outcome: result.state }
-  if (recorded.length === 0) {
+  if (!(await record.finish(result))) {
     ports.log.warn(fields, 'result refused: the lease was taken over')
     return
   }
@@ -82,30 +87,11 @@ async function deliverOne(
   ports.log.info({ ...fields, attempt: delivery.attempt + 1, ...reason }, 'delivery finished')
 }
 
-/** A database that is away for a moment must not make a known outcome unknown: tries for as long as the lease lasts. */
-async function record(
-  ports: DeliverPorts,
-  options: DeliverOptions,
-  leaseId: string,
-  result: Result,
-): Promise<string[]> {
-  const giveUpAt = Date.now() + options.leaseSeconds * 1000
-  for (;;) {
-    try {
-      return await ports.queue.finish(leaseId, [result])
-    } catch (error) {
-      if (Date.now() > giveUpAt) throw error
-      await sleep(RECORD_AGAIN_MS)
-    }
-  }
-}
-
-const RECORD_AGAIN_MS = 500
-
 async function attempt(
   ports: DeliverPorts,
   options: DeliverOptions,
-  leaseId: string,
+  record: Recorder,
+  claim: Claim,
   delivery: ClaimedDelivery,
   signal: AbortSignal,
 ): Promise<Result | null> {
@@ -113,33 +99,25 @@ async function attempt(
   if (!channel) return { id: delivery.id, state: 'skipped', reason: 'channel_not_installed' }
   if (delivery.is_expired) return { id: delivery.id, state: 'expired' }
 
-  const prepared = await prepare(ports, options, delivery, channel).catch((error: unknown): Decided => {
-    return { result: failure(channel, delivery, error, 'before') }
-  })
+  const prepared = await prepare(ports, options, delivery, channel).catch((error: unknown): Decided => ({
+    result: resultOfFailure(channel, delivery, { error, hadBegun: false }, chances(options)),
+  }))
   if ('result' in prepared) return prepared.result
 
   // What may safely be repeated needs no note that it was begun.
-  if (!channel.isIdempotent) {
-    const allowed = await ports.queue.start(leaseId, [delivery.id])
-    if (allowed.length === 0) return cancelledOrLost(ports, leaseId, delivery)
+  if (!channel.isIdempotent && !(await record.start(delivery.id))) {
+    // Either its event was cancelled, or the lease is over.
+    return (await ports.queue.renew(claim.leaseId)) ? { id: delivery.id, state: 'cancelled' } : null
   }
-  return send(ports, options, delivery, prepared, signal)
-}
-
-/** Not allowed to start: the event was cancelled, or the lease is over. */
-async function cancelledOrLost(
-  ports: DeliverPorts,
-  leaseId: string,
-  delivery: ClaimedDelivery,
-): Promise<Result | null> {
-  return (await ports.queue.renew(leaseId)) ? { id: delivery.id, state: 'cancelled' } : null
+  return send(ports, options, delivery, channel, prepared, signal)
 }
 
 async function send(
   ports: DeliverPorts,
   options: DeliverOptions,
   delivery: ClaimedDelivery,
-  { channel, address, message, templateId }: Prepared,
+  channel: Channel,
+  { address, message, templateId }: Prepared,
   signal: AbortSignal,
 ): Promise<Result> {
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(options.sendTimeoutSeconds * 1000)])
@@ -152,11 +130,13 @@ async function send(
     if (error instanceof DeliveryError && error.verdict === 'forget-address') {
       await ports.directory.forget(address, error.message, delivery.id)
     }
-    return { ...failure(channel, delivery, error, 'sending'), ...template }
+    return { ...resultOfFailure(channel, delivery, { error, hadBegun: true }, chances(options)), ...template }
   } finally {
     ports.metrics.sendSeconds.observe({ channel: channel.name }, (performance.now() - startedMs) / 1000)
   }
 }
+
+const chances = ({ uncertainResendSeconds }: DeliverOptions) => ({ uncertainResendSeconds, random: Math.random() })
 
 async function prepare(
   ports: DeliverPorts,
@@ -165,34 +145,55 @@ async function prepare(
   channel: Channel,
 ): Promise<Prepared | Decided> {
   const { company_id: companyId, user_id: userId, event } = delivery
-  const user = (await ports.directory.find(companyId, userId)) ?? unknownUser(companyId, userId)
+  // A channel that finds people by their id alone needs nothing from the directory but their language.
+  const isKnownEnough = channel.isInbox && event.title !== undefined
+  const user = (isKnownEnough ? null : await ports.directory.find(companyId, userId)) ?? unknownUser(companyId, userId)
   const address = channel.address(user)
   if (!address) return { result: { id: delivery.id, state: 'skipped', reason: 'no_address' } }
-  if (address.state !== 'active')
+  if (address.state !== 'active') {
     return { result: { id: delivery.id, state: 'skipped', reason: `address_${address.state}` } }
+  }
 
   const { text, locale, templateId } = await textFor(ports, options, delivery, channel, user)
-  const notification = await showNotification(ports.db, {
-    id: delivery.notification_id,
-    companyId,
-    userId,
-    title: text.subject,
-    // The body of a mail is a page; the inbox and the history keep words.
-    body: text.format === 'text' ? text.body : (event.body ?? ''),
-  })
-  if (!notification) return { result: { id: delivery.id, state: 'skipped', reason: 'notification_gone' } }
-
+  const notification = await show(ports, delivery, channel, text)
   const message: Message = {
     jobId: uuidOf(delivery.id),
     companyId,
     event,
     notification,
-    // A row older than the event it shows was there before the event: it was replaced.
-    isUpdate: BigInt(delivery.notification_id) < BigInt(delivery.event_row_id),
+    isUpdate: channel.isInbox && notification.id !== uuidOf(delivery.notification_id),
     locale,
     text,
   }
-  return { channel, address, message, templateId }
+  return { address, message, templateId }
+}
+
+/** The notification as the person sees it: in the inbox, if this channel is the inbox; else in the history. */
+async function show(
+  ports: DeliverPorts,
+  delivery: ClaimedDelivery,
+  channel: Channel,
+  text: RenderedText,
+): Promise<Notification> {
+  const { event, place } = delivery
+  const type = await ports.eventTypes.version(delivery.event_type_id)
+  if (!type) throw new Error(`event type ${delivery.event_type_id} is gone`)
+  const shown = {
+    ...notificationFor(delivery.user_id, event, type),
+    title: text.subject,
+    // The body of a mail is a page; the inbox and the history keep words.
+    body: text.format === 'text' ? text.body : (event.body ?? ''),
+    id: delivery.notification_id,
+    event_row_id: delivery.event_row_id,
+    event_id: event.id ?? uuidOf(delivery.event_row_id),
+    company_id: delivery.company_id,
+  }
+  if (channel.isInbox) return place ? placed(shown, place) : placeInInbox(ports.db, shown)
+
+  const names = event.channels ?? type.channels
+  // What is in the inbox as well is written by the inbox, so that it is there once.
+  if (!names.some((name) => ports.channels.get(name)?.isInbox)) await noteInHistory(ports.db, shown)
+  return placed(shown, { id: shown.id, seq: null, shown_at: new Date().toISOString() })
 }
 
 async function textFor(
@@ -214,8 +215,11 @@ async function textFor(
   const codes = templateCodes(type?.template_code ?? event.type, event).filter(
     (code) => code !== DEFAULT_CODE || ownText !== null,
   )
-  const stored = await findTemplates(ports.db, delivery.company_id, codes, channel.name)
-  const template = chooseTemplate(stored, { codes, locales, companyId: delivery.company_id })
+  const { company_id: companyId, pinned_template_id: pinned } = delivery
+  const template =
+    pinned === null
+      ? chooseTemplate(await findTemplates(ports.db, companyId, codes, channel.name), { codes, locales, companyId })
+      : await templateVersion(ports.db, pinned)
   if (!template) {
     if (ownText) return { text: ownText, locale: locales[0] ?? options.defaultLocale, templateId: null }
     throw new DeliveryError(
@@ -242,44 +246,6 @@ const unknownUser = (companyId: string, userId: string): User => ({
   profile: {},
   addresses: [],
 })
-
-/** What an error means for the delivery. An error without a verdict is uncertain only if sending had begun. */
-function failure(channel: Channel, delivery: ClaimedDelivery, error: unknown, when: 'before' | 'sending'): Result {
-  const { verdict, reason, retryAfterSeconds } = verdictOf(channel, error, when)
-  const { id } = delivery
-  const finished = delivery.attempt + 1
-
-  if (verdict === 'reject' || verdict === 'forget-address') return { id, state: 'failed', verdict, reason }
-  if (verdict === 'uncertain') {
-    // Resent once: a second doubt about the same message is for a person.
-    const mayResend = channel.onUncertain === 'resend' && delivery.crashes === 0
-    return mayResend
-      ? { id, state: 'retry', verdict, reason, afterSeconds: UNCERTAIN_RESEND_SECONDS }
-      : { id, state: 'uncertain', reason }
-  }
-  const afterSeconds = retryDelay(channel.retrySeconds, finished, retryAfterSeconds, Math.random())
-  if (afterSeconds === null)
-    return { id, state: 'failed', verdict, reason: `${reason} (attempt ${finished} was the last)` }
-  return { id, state: 'retry', verdict, reason, afterSeconds }
-}
-
-/** The first copy, if there is one, has then arrived, and a person who sees it can still cancel. */
-const UNCERTAIN_RESEND_SECONDS = 300
-
-function verdictOf(channel: Channel, error: unknown, when: 'before' | 'sending') {
-  if (error instanceof DeliveryError) {
-    return { verdict: error.verdict, reason: error.message, retryAfterSeconds: error.retryAfterSeconds }
-  }
-  if (error instanceof TemplateError) {
-    // A busy cage is no fault of the template.
-    const verdict = error.code === 'timeout' ? 'retry' : 'reject'
-    return { verdict, reason: `template: ${error.message}`, retryAfterSeconds: undefined } as const
-  }
-  const verdict = when === 'sending' && !channel.isIdempotent ? 'uncertain' : 'retry'
-  const reason =
-    error instanceof Error ? `${error.name} while ${when === 'before' ? 'preparing' : 'sending'}` : 'unknown error'
-  return { verdict, reason, retryAfterSeconds: undefined } as const
-}
 
 async function renew({ queue, log }: DeliverPorts, { leaseId }: Claim): Promise<void> {
   try {

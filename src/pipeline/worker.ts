@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LANES, type Lane } from '../core/event.ts'
 import type { Ports } from '../ports.ts'
-import type { Claim } from '../queue/queue.ts'
+import type { Claim, InstantLane } from '../queue/queue.ts'
 
 /** How long an idle lane waits before it looks for work that nobody woke it for (a send_after, a retry). */
 const POLL_MS = 500
@@ -11,6 +11,8 @@ const STUCK_MS = 30_000
 const BACKOFF_MS = 1000
 
 export type Worker = {
+  /** For what this process accepts and may send at once. */
+  instant: Pick<InstantLane, 'reserve' | 'release' | 'run'>
   /** Rejects when a lane has stopped turning. */
   check(): Promise<void>
   /** Claims nothing more and waits for what is being sent; after `seconds` the rest is given back. */
@@ -28,7 +30,8 @@ export function startWorker(
 ): Worker {
   const stopping = new AbortController()
   const abandoning = new AbortController()
-  const lanes = (Object.keys(LANES) as Lane[]).map((lane) => runLane(lane))
+  const p2p = runLane('p2p')
+  const lanes = [p2p, ...(Object.keys(LANES) as Lane[]).filter((lane) => lane !== 'p2p').map((lane) => runLane(lane))]
   const loops = Promise.all(lanes.map((lane) => lane.done))
 
   function runLane(lane: Lane) {
@@ -56,20 +59,29 @@ export function startWorker(
       timer.abort()
     }
 
+    function giveBack(count: number): void {
+      const wasFull = busy >= slotsPerLane
+      busy -= count
+      if (wasFull && count > 0) nudge()
+    }
+
     async function run(claim: Claim): Promise<void> {
-      busy += claim.deliveries.length
       try {
         await handle(claim, abandoning.signal)
       } catch (error) {
         log.error({ err: error, lane, leaseId: claim.leaseId }, 'batch failed; its lease returns it')
       } finally {
-        busy -= claim.deliveries.length
-        nudge()
+        giveBack(claim.deliveries.length)
       }
     }
 
+    const running = new Set<Promise<void>>()
+    const take = (claim: Claim): void => {
+      const batch = run(claim).finally(() => running.delete(batch))
+      running.add(batch)
+    }
+
     async function loop(): Promise<void> {
-      const running = new Set<Promise<void>>()
       while (!stopping.signal.aborted) {
         isWoken = false
         const free = slotsPerLane - busy
@@ -79,27 +91,41 @@ export function startWorker(
           continue
         }
         try {
-          const claim = await queue.claim(lane, Math.min(free, batchSize))
+          const limit = Math.min(free, batchSize)
+          const claim = await queue.claim(lane, limit)
           turnedAt = Date.now()
-          if (!claim) {
-            await idle(POLL_MS)
-            continue
+          if (claim) {
+            busy += claim.deliveries.length
+            take(claim)
           }
-          const batch = run(claim).finally(() => running.delete(batch))
-          running.add(batch)
+          // A claim that is not full has emptied the lane.
+          if ((claim?.deliveries.length ?? 0) < limit) await idle(POLL_MS)
         } catch (error) {
           log.error({ err: error, lane }, 'looking for work failed')
           await sleep(BACKOFF_MS, undefined, { signal: stopping.signal }).catch(() => {})
         }
       }
       stopListening()
-      await Promise.all(running)
+      while (running.size > 0) await Promise.all(running)
     }
 
-    return { lane, done: loop(), turnedAt: () => turnedAt }
+    return {
+      lane,
+      done: loop(),
+      turnedAt: () => turnedAt,
+      reserve: (count: number): boolean => {
+        if (stopping.signal.aborted || busy + count > slotsPerLane) return false
+        busy += count
+        return true
+      },
+      release: giveBack,
+      take,
+    }
   }
 
   return {
+    instant: { reserve: p2p.reserve, release: p2p.release, run: p2p.take },
+
     async check() {
       const stuck = lanes.filter((lane) => Date.now() - lane.turnedAt() > STUCK_MS)
       if (stuck.length > 0) throw new Error(`lanes that stopped turning: ${stuck.map(({ lane }) => lane).join(', ')}`)

@@ -2,23 +2,29 @@ import { LANES } from '../core/event.ts'
 import { STATES } from '../core/delivery.ts'
 
 /**
- * $1 lane, $2 priority, $3 limit, $4 worker, $5 earliest run_at looked at, $6 lease id, $7 lease seconds.
- * Deliveries that were cancelled between their commit and this claim fall out of the result and of the lease.
+ * $1 lane, $2 priorities in the order in which they are served, $3 limit, $4 worker, $5 for each priority the earliest
+ * run_at looked at, $6 lease id, $7 lease seconds. The rows of a later priority are only looked at, and locked, when those
+ * before it do not fill the limit. Deliveries that were cancelled between their commit and this claim fall out of it.
  */
 export const CLAIM = `
 with due as (
-  select ctid from ready
-  where lane = $1 and priority = $2 and run_at <= now() and run_at >= $5::timestamptz
-  order by lane, priority, run_at, id
+  select one.ctid from unnest($2::smallint[], $5::timestamptz[]) as served(priority, since)
+  cross join lateral (
+    select ctid from ready
+    where lane = $1 and priority = served.priority and run_at <= now() and run_at >= served.since
+    order by lane, priority, run_at, id
+    limit $3
+    for update skip locked
+  ) as one
   limit $3
-  for update skip locked
 ),
 taken as (
-  delete from ready using due where ready.ctid = due.ctid returning ready.id, ready.run_at
+  delete from ready using due where ready.ctid = due.ctid returning ready.id, ready.priority, ready.run_at
 ),
 claimed as (
-  select delivery.id, taken.run_at, delivery.company_id, delivery.user_id, delivery.channel, delivery.notification_id,
-    delivery.attempt, delivery.crashes, delivery.vars, delivery.event_id as event_row_id, event.event_type_id,
+  select delivery.id, taken.run_at, taken.priority, delivery.company_id, delivery.user_id, delivery.channel,
+    delivery.notification_id, delivery.attempt - delivery.attempts_before as attempt, delivery.crashes, delivery.vars,
+    delivery.pinned_template_id, delivery.event_id as event_row_id, event.event_type_id,
     event.payload as event, coalesce(delivery.expires_at <= now(), false) as is_expired
   from taken join delivery on delivery.id = taken.id join event on event.id = delivery.event_id
   where delivery.state = ${STATES.ready}
@@ -27,7 +33,7 @@ leased as (
   insert into lease (id, worker, lane, until, ids)
   select $6, $4, $1, now() + make_interval(secs => $7), array_agg(id) from claimed having count(*) > 0
 )
-select * from claimed order by run_at, id`
+select * from claimed order by priority, run_at, id`
 
 /**
  * $1 lease id, $2 delivery ids, $3 intent id, $4 lease seconds. Prolonging the lease in the same statement is what
@@ -50,14 +56,14 @@ select id from allowed`
  * $1 lease id, $2 results. A lease that is over but not taken over yet still counts: its results are facts.
  * Recorded deliveries leave the lease, so that a later end of it says nothing about them.
  */
-export const FINISH = `
+const finish = (held: string) => `
 with result as (
   select * from jsonb_to_recordset($2::text::jsonb) as r(
     id bigint, state smallint, is_attempt boolean, template_id bigint, provider_id text, reason text, verdict text,
     kind text, after_seconds double precision)
 ),
 held as (
-  update lease set ids = array(select unnest(ids) except select id from result) where id = $1 returning id
+  ${held}
 ),
 updated as (
   update delivery set
@@ -88,6 +94,16 @@ buried as (
   on conflict (delivery_id) do update set at = now(), kind = excluded.kind, reason = excluded.reason
 )
 select id from updated`
+
+export const FINISH = finish(
+  'update lease set ids = array(select unnest(ids) except select id from result) where id = $1 returning id',
+)
+
+/** The same, for the last results of a lease: it ends. */
+export const FINISH_LAST = finish(`delete from lease where id = $1 returning id
+),
+cleared as (
+  delete from intent where lease_id = $1`)
 
 /** $1 lease id. What was started but never finished stays with the lease, to be recovered as uncertain when it ends. */
 export const RELEASE = `

@@ -1,10 +1,9 @@
 import { EventEmitter } from 'node:events'
-import type { Lane, Priority } from '../core/event.ts'
-import { LANES, PRIORITIES } from '../core/event.ts'
+import { LANES, PRIORITIES, type Lane } from '../core/event.ts'
 import { STATES } from '../core/delivery.ts'
 import type { Db } from '../db/db.ts'
 import type { ClaimedDelivery, Queue, Recovery, Result } from './queue.ts'
-import { CLAIM, FINISH, RECOVER, RELEASE, RENEW, START } from './postgres-statements.ts'
+import { CLAIM, FINISH, FINISH_LAST, RECOVER, RELEASE, RENEW, START } from './postgres-statements.ts'
 
 /** A delivery that ended this many workers while it was being sent is not tried again. */
 const MAX_CRASHES = 3
@@ -23,44 +22,24 @@ type Options = { db: Db; nextId: () => string; workerId: string; leaseSeconds: n
  */
 export function postgresQueue({ db, nextId, workerId, leaseSeconds, resendAfterSeconds }: Options): Queue {
   const wakes = new EventEmitter().setMaxListeners(0)
-  const watermarks = new Map<string, { since: string; sweptAt: number }>()
-
-  /** Where the next claim starts looking, so that it need not step over rows that vacuum has not removed yet. */
-  function lookFrom(key: string): string {
-    const mark = watermarks.get(key)
-    return mark && Date.now() - mark.sweptAt < FULL_SWEEP_MS ? mark.since : '-infinity'
-  }
-
-  function noteClaim(key: string, from: string, lastRunAt: string | undefined): void {
-    const sweptAt = from === '-infinity' ? Date.now() : (watermarks.get(key)?.sweptAt ?? Date.now())
-    if (lastRunAt === undefined) watermarks.delete(key)
-    else watermarks.set(key, { since: new Date(Date.parse(lastRunAt) - WATERMARK_SLACK_MS).toISOString(), sweptAt })
-  }
-
-  async function claimPriority(lane: Lane, priority: Priority, limit: number): Promise<ClaimedRow[] | null> {
-    const key = `${lane}:${priority}`
-    const from = lookFrom(key)
-    const leaseId = nextId()
-    const rows = await db.query<ClaimedRow>(CLAIM, [
-      LANES[lane],
-      PRIORITIES[priority],
-      limit,
-      workerId,
-      from,
-      leaseId,
-      leaseSeconds,
-    ])
-    noteClaim(key, from, rows.at(-1)?.run_at)
-    return rows.length === 0 ? null : rows.map((row) => ({ ...row, lease_id: leaseId }))
-  }
+  const marks = watermarks()
+  let claims = 0
 
   return {
     async claim(lane, limit) {
-      for (const priority of ['high', 'normal', 'low'] as const) {
-        const rows = await claimPriority(lane, priority, limit)
-        if (rows) return { leaseId: rows[0]?.lease_id ?? '', lane, deliveries: rows.map(toClaimed) }
-      }
-      return null
+      const order = orderOf(++claims)
+      const leaseId = nextId()
+      const rows = await db.query<ClaimedRow>(CLAIM, [
+        LANES[lane],
+        order,
+        limit,
+        workerId,
+        order.map((priority) => marks.since(lane, priority)),
+        leaseId,
+        leaseSeconds,
+      ])
+      marks.note(lane, rows)
+      return rows.length === 0 ? null : { leaseId, lane, deliveries: rows.map(toClaimed) }
     },
 
     async start(leaseId, ids) {
@@ -73,8 +52,14 @@ export function postgresQueue({ db, nextId, workerId, leaseSeconds, resendAfterS
       return rows.map((row) => row.id)
     },
 
+    async finishLast(leaseId, results) {
+      const rows = await db.query<{ id: string }>(FINISH_LAST, [leaseId, JSON.stringify(results.map(toRow))])
+      return rows.map((row) => row.id)
+    },
+
     async release(leaseId) {
       await db.query(RELEASE, [leaseId])
+      marks.forget()
     },
 
     async renew(leaseId) {
@@ -90,7 +75,10 @@ export function postgresQueue({ db, nextId, workerId, leaseSeconds, resendAfterS
         resendAfterSeconds ?? RESEND_AFTER_SECONDS,
       ])
       const result = recovery ?? { returned: 0, resent: 0, held: 0, failed: 0 }
-      if (result.returned > 0) wakes.emit('wake')
+      if (result.returned > 0) {
+        marks.forget()
+        wakes.emit('wake')
+      }
       return result
     },
 
@@ -113,9 +101,47 @@ export function postgresQueue({ db, nextId, workerId, leaseSeconds, resendAfterS
   }
 }
 
-type ClaimedRow = ClaimedDelivery & { run_at: string; lease_id: string }
+type ClaimedRow = ClaimedDelivery & { run_at: string; priority: number }
 
-const toClaimed = ({ run_at: _runAt, lease_id: _leaseId, ...delivery }: ClaimedRow): ClaimedDelivery => delivery
+const toClaimed = ({ run_at: _runAt, priority: _priority, ...delivery }: ClaimedRow): ClaimedDelivery => delivery
+
+const keyOf = (lane: Lane, priority: number): string => `${lane}:${priority}`
+
+/** Urgent work first; but now and then the others have their turn first, so that none waits for ever. */
+function orderOf(claim: number): number[] {
+  if (claim % 13 === 0) return [PRIORITIES.low, PRIORITIES.high, PRIORITIES.normal]
+  if (claim % 5 === 0) return [PRIORITIES.normal, PRIORITIES.high, PRIORITIES.low]
+  return [PRIORITIES.high, PRIORITIES.normal, PRIORITIES.low]
+}
+
+/**
+ * Where claims start looking in each lane and priority, so that they need not step over rows that are gone but that
+ * vacuum has not removed yet: with a long transaction open elsewhere these would be all rows ever claimed.
+ */
+function watermarks() {
+  const marks = new Map<string, { since: string; sweptAt: number }>()
+
+  return {
+    since(lane: Lane, priority: number): string {
+      const mark = marks.get(keyOf(lane, priority))
+      return mark && Date.now() - mark.sweptAt < FULL_SWEEP_MS ? mark.since : '-infinity'
+    },
+
+    note(lane: Lane, rows: readonly ClaimedRow[]): void {
+      // In order: the last one of each priority stays.
+      for (const { priority, run_at: runAt } of rows) {
+        const key = keyOf(lane, priority)
+        const mark = marks.get(key)
+        const isFresh = mark && Date.now() - mark.sweptAt < FULL_SWEEP_MS
+        const since = new Date(Date.parse(runAt) - WATERMARK_SLACK_MS).toISOString()
+        marks.set(key, { since, sweptAt: isFresh ? mark.sweptAt : Date.now() })
+      }
+    },
+
+    /** Work came back with its old run_at. */
+    forget: (): void => marks.clear(),
+  }
+}
 
 /** The columns of a result; `verdict` present means a line in the attempts log, `kind` a dead letter. */
 function toRow(result: Result): Record<string, unknown> {

@@ -66,8 +66,43 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       const [normal] = await fixture.add(1, { priority: 1 })
       const [urgent] = await fixture.add(1, { priority: 0 })
 
-      expect(idsOf(await queue.claim('p2p', 10))).toEqual([urgent])
-      expect(idsOf(await queue.claim('p2p', 10))).toEqual([normal])
+      expect(idsOf(await queue.claim('p2p', 1))).toEqual([urgent])
+      expect(idsOf(await queue.claim('p2p', 1))).toEqual([normal])
+    })
+
+    test('lets no priority wait for ever behind a more urgent one', async () => {
+      await fixture.add(40, { priority: 0 })
+      const [low] = await fixture.add(1, { priority: 2 })
+
+      const order: string[] = []
+      for (let i = 0; i < 20; i++) order.push(...idsOf(await queue.claim('p2p', 1)))
+
+      expect(order).toContain(low)
+    })
+
+    test('ends the lease with its last results', async () => {
+      const [sent, retried] = await fixture.add(2)
+      const claim = (await queue.claim('p2p', 10))!
+      await queue.start(claim.leaseId, [sent!, retried!])
+
+      const recorded = await queue.finishLast(claim.leaseId, [
+        { id: sent!, state: 'sent' },
+        { id: retried!, state: 'retry', verdict: 'retry', reason: 'busy', afterSeconds: 0 },
+      ])
+
+      expect(new Set(recorded)).toEqual(new Set([sent, retried]))
+      expect(await fixture.db.query('select from lease union all select from intent')).toHaveLength(0)
+      expect(await claimAll(queue, 'retry')).toEqual([retried])
+    })
+
+    test('refuses last results, too, when the lease was taken over', async () => {
+      const [id] = await fixture.add(1)
+      const claim = (await queue.claim('p2p', 10))!
+      await endLeases()
+      await queue.recover(HOLD)
+
+      expect(await queue.finishLast(claim.leaseId, [{ id: id!, state: 'sent' }])).toEqual([])
+      expect(await claimAll(queue)).toEqual([id])
     })
 
     test('keeps lanes apart', async () => {

@@ -9,20 +9,35 @@ export type ClaimedDelivery = {
   user_id: string
   channel: string
   notification_id: string
-  /** Finished attempts before this one. */
+  /** Finished attempts before this one, since a person last sent it again. */
   attempt: number
   /** Attempts whose outcome nobody could know: the worker died, or the other side fell silent at the end. */
   crashes: number
   /** Its time was over when it was claimed. */
   is_expired: boolean
   vars: JsonObject | null
+  /** The template version to render from, whatever is current: a dead letter that is sent again as it was. */
+  pinned_template_id: string | null
   event: Event
   event_row_id: string
   /** Version of the event type that planned it. */
   event_type_id: string
+  /** Where its notification stands in the inbox, where the claim knows that already. */
+  place?: { id: string; seq: string; shown_at: string }
 }
 
 export type Claim = { leaseId: string; lane: Lane; deliveries: ClaimedDelivery[] }
+
+/**
+ * The instant lane: what a process accepts for somebody in particular, it may claim as it stores it, and send at once.
+ * Slots are reserved before the statement and given back by `release`, or by the end of the claim that `run` takes.
+ */
+export type InstantLane = {
+  reserve: (count: number) => boolean
+  release: (count: number) => void
+  newLease: () => { leaseId: string; workerId: string; leaseSeconds: number }
+  run: (claim: Claim) => void
+}
 
 /** What became of one claimed delivery. */
 export type Result = { id: string; templateId?: string } & (
@@ -65,6 +80,8 @@ export type Queue = {
   start(leaseId: string, ids: string[]): Promise<string[]>
   /** Records results. Returns the ids that were recorded; none when the lease is over. */
   finish(leaseId: string, results: Result[]): Promise<string[]>
+  /** Records the last results of a claim and ends its lease. Every delivery of the claim must have a result by then. */
+  finishLast(leaseId: string, results: Result[]): Promise<string[]>
   /** Ends the lease. What is neither finished nor started goes back at once. */
   release(leaseId: string): Promise<void>
   /** Prolongs the lease; false when it is over already. */

@@ -1,5 +1,6 @@
-import type { Queryable } from '../db/db.ts'
+import type { Cta, Level } from '../core/event.ts'
 import type { JsonObject } from '../core/json.ts'
+import type { Queryable } from '../db/db.ts'
 
 /** One planned event as rows to be. Ids are row ids; `keys` are hashes that must never have been seen before. */
 export type EventRows = {
@@ -15,30 +16,80 @@ export type EventRows = {
   lane: number
   priority: number
   cancellation_key: string | null
-  notifications: JsonObject[]
-  deliveries: JsonObject[]
-  traces: JsonObject[]
+  /** Those that are shown as the event is accepted; the others are written when they are. */
+  notifications: {
+    id: string
+    user_id: string
+    type: string
+    level: Level
+    is_read: boolean
+    title: string | null
+    body: string | null
+    cta: Cta | null
+    data: JsonObject
+    collapse_key: string | null
+  }[]
+  deliveries: {
+    id: string
+    notification_id: string
+    user_id: string
+    channel: string
+    send_after: string | null
+    expires_at: string | null
+  }[]
+  traces: { user_id: string | null; channel: string | null; reason: string }[]
+}
+
+/** Deliveries that are stored as claimed already, by the process that accepts them. */
+export type Instant = { leaseId: string; workerId: string; leaseSeconds: number; deliveryIds: string[] }
+
+/** The place that a notification got in its inbox. A later event of the same collapse key keeps the first one's id. */
+export type Place = { id: string; seq: string; shown_at: string }
+
+export type StoredEvents = {
+  /** Row ids of the events that were stored; the others had a key that exists already. */
+  ids: Set<string>
+  placeOf: (eventId: string, userId: string) => Place | undefined
 }
 
 /**
- * Stores events with their idempotency keys, notifications, deliveries and queue rows in one statement, and returns the
- * ids of those that were stored. The others had a key that exists already; of them nothing is stored but possibly
- * another of their keys, so events with several keys must run in a transaction that rolls back.
+ * Stores events with their idempotency keys, notifications, deliveries and queue rows in one statement. Of an event with
+ * a known key nothing is stored but possibly another of its keys, so events with several keys must run in a transaction
+ * that rolls back.
  *
- * Rows are inserted in key order everywhere, so that concurrent statements wait for each other instead of deadlocking.
- * No two notifications of one call may share (company, user, collapse_key): a statement updates a row once.
+ * Keys and inboxes are taken in one order everywhere, so that concurrent statements wait for each other instead of
+ * deadlocking. No two notifications of one call may share (company, user, collapse_key): a statement updates a row once.
  */
-export async function acceptEvents(db: Queryable, events: readonly EventRows[]): Promise<Set<string>> {
-  const rows = await db.query<{ id: string }>(ACCEPT, [JSON.stringify(events)])
-  return new Set(rows.map((row) => row.id))
+export async function acceptEvents(
+  db: Queryable,
+  events: readonly EventRows[],
+  instant?: Instant,
+): Promise<StoredEvents> {
+  const rows = await db.query<{ event_id: string; user_id: string | null } & Place>(ACCEPT, [
+    JSON.stringify(events.map(({ notifications: _n, deliveries: _d, traces: _t, ...event }) => event)),
+    JSON.stringify(childrenOf(events, 'notifications')),
+    JSON.stringify(childrenOf(events, 'deliveries')),
+    JSON.stringify(childrenOf(events, 'traces')),
+    instant?.deliveryIds ?? [],
+    instant?.leaseId ?? null,
+    instant?.workerId ?? null,
+    instant?.leaseSeconds ?? 0,
+  ])
+  const places = new Map(rows.map(({ event_id, user_id, ...place }) => [`${event_id} ${user_id}`, place]))
+  return {
+    ids: new Set(rows.map((row) => row.event_id)),
+    placeOf: (eventId, userId) => places.get(`${eventId} ${userId}`),
+  }
 }
+
+const childrenOf = (events: readonly EventRows[], name: 'notifications' | 'deliveries' | 'traces') =>
+  events.flatMap((event) => event[name].map((child) => ({ event_id: event.id, ...child })))
 
 const ACCEPT = `
 with input as materialized (
   select * from jsonb_to_recordset($1::text::jsonb) as x(
     id bigint, keys uuid[], body_hash text, company_id text, event_id text, type text, event_type_id bigint,
-    payload jsonb, jobs_count integer, lane smallint, priority smallint, cancellation_key text,
-    notifications jsonb, deliveries jsonb, traces jsonb)
+    payload jsonb, jobs_count integer, lane smallint, priority smallint, cancellation_key text)
 ),
 new_keys as (
   insert into idem (key, event_id, body_hash)
@@ -57,55 +108,63 @@ stored as (
   returning id
 ),
 told as materialized (
-  select fresh.company_id, fresh.id as event_id, n.*
-  from fresh, jsonb_to_recordset(fresh.notifications) as n(
-    id bigint, user_id text, type text, level text, in_app boolean, is_shown boolean, is_read boolean,
-    title text, body text, cta jsonb, data jsonb, collapse_key text)
+  select fresh.company_id, fresh.event_id as public_event_id, n.*
+  from jsonb_to_recordset($2::text::jsonb) as n(
+    id bigint, event_id bigint, user_id text, type text, level text, is_read boolean, title text, body text, cta jsonb,
+    data jsonb, collapse_key text)
+  join fresh on fresh.id = n.event_id
 ),
 heads as (
   insert into inbox (company_id, user_id, head)
-  select company_id, user_id, count(*) from told where in_app and is_shown group by 1, 2 order by 1, 2
+  select company_id, user_id, count(*) from told group by 1, 2 order by 1, 2
   on conflict (company_id, user_id) do update set head = inbox.head + excluded.head
   returning company_id, user_id, head
 ),
 numbered as (
-  select told.id, heads.head - count(*) over whole + row_number() over (whole order by told.id) as seq
+  select told.*, heads.head - count(*) over whole + row_number() over (whole order by told.id) as seq
   from told join heads using (company_id, user_id)
-  where told.in_app and told.is_shown
   window whole as (partition by told.company_id, told.user_id)
 ),
 noted as (
-  insert into notification (id, event_id, company_id, user_id, type, level, in_app, seq, title, body, cta, data,
-    collapse_key, shown_at, read_at)
-  select told.id, event_id, company_id, user_id, type, level, in_app, seq, title, body, cta, data,
-    collapse_key, case when is_shown then now() end, case when is_read then now() end
-  from told left join numbered using (id)
+  insert into notification (id, event_id, public_event_id, company_id, user_id, type, level, seq, title, body, cta, data,
+    collapse_key, read_at)
+  select id, event_id, public_event_id, company_id, user_id, type, level, seq, title, body, cta, data,
+    collapse_key, case when is_read then now() end
+  from numbered
   order by company_id, user_id, collapse_key
   on conflict (company_id, user_id, collapse_key) where collapse_key is not null and archived_at is null
-  do update set event_id = excluded.event_id, type = excluded.type, level = excluded.level, seq = excluded.seq,
+  do update set event_id = excluded.event_id, public_event_id = excluded.public_event_id, type = excluded.type, level = excluded.level, seq = excluded.seq,
     title = excluded.title, body = excluded.body, cta = excluded.cta, data = excluded.data,
     read_at = excluded.read_at, seen_at = null, snoozed_until = null
-  returning id, event_id, user_id
-),
-planned as (
-  select fresh.company_id, fresh.id as event_id, fresh.lane, fresh.priority, d.*
-  from fresh, jsonb_to_recordset(fresh.deliveries) as d(
-    id bigint, user_id text, channel text, send_after timestamptz, expires_at timestamptz)
+  returning id, event_id, user_id, seq, shown_at
 ),
 delivered as (
   insert into delivery (id, event_id, notification_id, company_id, channel, user_id, lane, priority, run_at, expires_at)
-  select planned.id, planned.event_id, noted.id, company_id, channel, planned.user_id, lane, priority,
+  select d.id, d.event_id, coalesce(noted.id, d.notification_id), fresh.company_id, d.channel, d.user_id, fresh.lane,
+    fresh.priority,
     -- What would expire before it is due is looked at when it expires.
-    least(greatest(now(), send_after), expires_at), expires_at
-  from planned join noted on noted.event_id = planned.event_id and noted.user_id = planned.user_id
+    least(greatest(now(), d.send_after), d.expires_at), d.expires_at
+  from jsonb_to_recordset($3::text::jsonb) as d(
+    id bigint, event_id bigint, notification_id bigint, user_id text, channel text, send_after timestamptz,
+    expires_at timestamptz)
+  join fresh on fresh.id = d.event_id
+  left join noted on noted.event_id = d.event_id and noted.user_id = d.user_id
   returning id, lane, priority, run_at
 ),
 queued as (
-  insert into ready (lane, priority, run_at, id) select lane, priority, run_at, id from delivered
+  insert into ready (lane, priority, run_at, id)
+  select lane, priority, run_at, id from delivered where id <> all($5::bigint[])
+),
+leased as (
+  insert into lease (id, worker, lane, until, ids)
+  select $6, $7, min(lane), now() + make_interval(secs => $8), array_agg(id) from delivered where id = any($5::bigint[])
+  having count(*) > 0
 ),
 traced as (
   insert into trace (event_id, user_id, channel, reason)
-  select fresh.id, t.user_id, t.channel, t.reason
-  from fresh, jsonb_to_recordset(fresh.traces) as t(user_id text, channel text, reason text)
+  select t.event_id, t.user_id, t.channel, t.reason
+  from jsonb_to_recordset($4::text::jsonb) as t(event_id bigint, user_id text, channel text, reason text)
+  join fresh on fresh.id = t.event_id
 )
-select id from stored`
+select stored.id as event_id, noted.user_id, noted.id, noted.seq, noted.shown_at
+from stored left join noted on noted.event_id = stored.id`

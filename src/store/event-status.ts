@@ -18,7 +18,7 @@ export type DeliveryStatus = {
   attempts: { n: number; at: string; verdict: string; message: string }[]
 }
 
-export type NotificationStatus = { id: string; user_id: string; is_shown: boolean; is_seen: boolean; is_read: boolean }
+export type NotificationStatus = { id: string; user_id: string; is_seen: boolean; is_read: boolean }
 
 /** The event's deliveries, oldest first, each with the attempts that did not end in SENT. */
 export async function deliveriesOf(db: Queryable, rowId: string): Promise<DeliveryStatus[]> {
@@ -48,7 +48,7 @@ export async function deliveriesOf(db: Queryable, rowId: string): Promise<Delive
 /** Who sees the event in an inbox or history. A notification that a later event replaced is not among them. */
 export async function notificationsOf(db: Queryable, rowId: string): Promise<NotificationStatus[]> {
   const rows = await db.query<NotificationStatus>(
-    `select id, user_id, shown_at is not null as is_shown, seen_at is not null as is_seen, read_at is not null as is_read
+    `select id, user_id, seen_at is not null as is_seen, read_at is not null as is_read
      from notification where event_id = $1 order by id limit 10000`,
     [rowId],
   )

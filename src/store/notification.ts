@@ -27,8 +27,8 @@ export type NotificationRow = {
 
 /** Of `notification n`. An event is named to the outside by its producer's id. */
 export const NOTIFICATION_COLUMNS = `
-  n.id, (select event.event_id from event where event.id = n.event_id) as event_id, n.type, n.level, n.title, n.body, n.cta,
-  n.data, n.seq, coalesce(n.shown_at, n.created_at) as created_at, n.seen_at, n.read_at, n.archived_at, n.snoozed_until`
+  n.id, n.public_event_id as event_id, n.type, n.level, n.title, n.body, n.cta,
+  n.data, n.seq, n.shown_at as created_at, n.seen_at, n.read_at, n.archived_at, n.snoozed_until`
 
 /** A row as its user sees it. */
 export const notificationOf = (row: NotificationRow): Notification => ({
@@ -75,7 +75,7 @@ export async function listNotifications(
 ): Promise<{ items: Notification[]; next: Cursor | null }> {
   const rows = await db.query<NotificationRow & { shown_at: string }>(
     `select ${NOTIFICATION_COLUMNS}, n.shown_at from notification n
-     where n.company_id = $1 and n.user_id = $2 and n.shown_at is not null and ${CONDITIONS[status]}
+     where n.company_id = $1 and n.user_id = $2 and ${CONDITIONS[status]}
        and ($3::text is null or n.type = $3)
        and ($4::timestamptz is null or (n.shown_at, n.id) < ($4, $5::bigint))
      order by n.shown_at desc, n.id desc limit $6`,
@@ -96,7 +96,7 @@ export async function findNotification(
 ): Promise<Notification | null> {
   const [row] = await db.query<NotificationRow>(
     `select ${NOTIFICATION_COLUMNS} from notification n
-     where n.company_id = $1 and n.user_id = $2 and n.id = $3 and n.shown_at is not null`,
+     where n.company_id = $1 and n.user_id = $2 and n.id = $3`,
     [companyId, userId, id],
   )
   return row ? notificationOf(row) : null

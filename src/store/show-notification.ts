@@ -1,36 +1,89 @@
+import type { PlannedNotification } from '../core/plan.ts'
 import type { Notification } from '../core/notification.ts'
 import type { Queryable } from '../db/db.ts'
 import { notificationOf, NOTIFICATION_COLUMNS, type NotificationRow } from './notification.ts'
 
-/**
- * Gives a waiting notification its text and its place: in the inbox (`seq`) where it belongs there, else in the history
- * alone. One that is shown already stays as it is. Returns it as the user sees it; null when it is gone.
- */
-export async function showNotification(
-  db: Queryable,
-  shown: { id: string; companyId: string; userId: string; title: string; body: string },
-): Promise<Notification | null> {
-  const rows = await db.query<NotificationRow>(SHOW, [shown.id, shown.companyId, shown.userId, shown.title, shown.body])
-  return rows[0] ? notificationOf(rows[0]) : null
+/** A notification to be written when it is shown. `id` is the one kept for it at planning. */
+export type ShownNotification = PlannedNotification & {
+  id: string
+  event_row_id: string
+  event_id: string
+  company_id: string
 }
 
-// The inbox row is locked first here, as everywhere, so that changes of one inbox queue up instead of deadlocking.
-const SHOW = `
-with head as (
-  insert into inbox (company_id, user_id, head)
-  select $2, $3, 1 from notification where id = $1 and shown_at is null and in_app
+/**
+ * Gives a notification its place in the inbox, replacing the one with its collapse key, and returns it as the user sees
+ * it. One that has its place already keeps it: a repeated send shows nothing twice.
+ */
+export async function placeInInbox(db: Queryable, shown: ShownNotification): Promise<Notification> {
+  const rows = await db.query<NotificationRow>(PLACE, parametersOf(shown))
+  if (!rows[0]) throw new Error(`notification ${shown.id} found no place`)
+  return notificationOf(rows[0])
+}
+
+/** The notification that is shown already, without asking the database again. */
+export const placed = (
+  shown: ShownNotification,
+  place: { id: string; seq: string | null; shown_at: string },
+): Notification =>
+  notificationOf({
+    ...shown,
+    ...place,
+    read_at: shown.is_read ? place.shown_at : null,
+    created_at: place.shown_at,
+    seen_at: null,
+    archived_at: null,
+    snoozed_until: null,
+  })
+
+/** Writes what is sent over other channels alone into the history. Repeating is harmless. */
+export async function noteInHistory(db: Queryable, shown: ShownNotification): Promise<void> {
+  await db.query(NOTE, parametersOf(shown).slice(0, -2))
+}
+
+const parametersOf = (shown: ShownNotification): unknown[] => [
+  shown.id,
+  shown.event_row_id,
+  shown.event_id,
+  shown.company_id,
+  shown.user_id,
+  shown.type,
+  shown.level,
+  shown.title,
+  shown.body,
+  JSON.stringify(shown.cta),
+  JSON.stringify(shown.data),
+  shown.is_read,
+  shown.collapse_key,
+]
+
+// The inbox is locked first here, as everywhere, so that changes of one inbox queue up instead of deadlocking.
+const PLACE = `
+with known as materialized (
+  select * from notification where event_id = $2 and company_id = $4 and user_id = $5 and seq is not null
+),
+head as (
+  insert into inbox (company_id, user_id, head) select $4, $5, 1 where not exists (select from known)
   on conflict (company_id, user_id) do update set head = inbox.head + 1
   returning head
 ),
-shown as (
-  update notification set
-    shown_at = now(),
-    seq = (select head from head),
-    title = coalesce(title, $4),
-    body = coalesce(body, $5)
-  where id = $1 and shown_at is null
+placed as (
+  insert into notification (id, event_id, public_event_id, company_id, user_id, type, level, title, body, cta, data,
+    read_at, collapse_key, seq)
+  select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11::text::jsonb, case when $12::boolean then now() end, $13,
+    head
+  from head
+  on conflict (company_id, user_id, collapse_key) where collapse_key is not null and archived_at is null
+  do update set event_id = excluded.event_id, public_event_id = excluded.public_event_id, type = excluded.type,
+    level = excluded.level, seq = excluded.seq, title = excluded.title, body = excluded.body, cta = excluded.cta,
+    data = excluded.data, read_at = excluded.read_at, seen_at = null, snoozed_until = null
   returning *
 )
-select ${NOTIFICATION_COLUMNS} from shown n
+select ${NOTIFICATION_COLUMNS} from placed n
 union all
-select ${NOTIFICATION_COLUMNS} from notification n where id = $1 and not exists (select from shown)`
+select ${NOTIFICATION_COLUMNS} from known n`
+
+const NOTE = `
+insert into notification (id, event_id, public_event_id, company_id, user_id, type, level, title, body, cta, data)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11::text::jsonb)
+on conflict (id) do nothing`

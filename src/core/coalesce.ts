@@ -1,0 +1,43 @@
+type Waiting<Input, Output> = { input: Input; resolve: (output: Output) => void; reject: (error: unknown) => void }
+
+/**
+ * Lets calls of one turn of the event loop, and those that come while a run is in progress, share the next run. `run`
+ * answers in the order of its inputs; when it fails, every call of that run fails.
+ */
+export function coalesced<Input, Output>(
+  run: (inputs: Input[]) => Promise<readonly Output[]>,
+  { maxInputs, maxRunning }: { maxInputs: number; maxRunning: number },
+): (input: Input) => Promise<Output> {
+  const waiting: Waiting<Input, Output>[] = []
+  let running = 0
+  let isPlanned = false
+
+  function plan(): void {
+    if (isPlanned || running >= maxRunning || waiting.length === 0) return
+    isPlanned = true
+    setImmediate(() => {
+      isPlanned = false
+      void runNext(waiting.splice(0, maxInputs))
+      plan()
+    })
+  }
+
+  async function runNext(group: Waiting<Input, Output>[]): Promise<void> {
+    running += 1
+    try {
+      const outputs = await run(group.map(({ input }) => input))
+      for (const [index, { resolve }] of group.entries()) resolve(outputs[index] as Output)
+    } catch (error) {
+      for (const { reject } of group) reject(error)
+    } finally {
+      running -= 1
+      plan()
+    }
+  }
+
+  return (input) =>
+    new Promise((resolve, reject) => {
+      waiting.push({ input, resolve, reject })
+      plan()
+    })
+}
