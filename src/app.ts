@@ -105,6 +105,7 @@ export async function startApp(config: Config, { log, channels: definitions = al
       workerId: number.processId,
       leaseSeconds: config.LEASE_SECONDS,
       resendAfterSeconds: config.UNCERTAIN_RESEND_SECONDS,
+      isShared: !isEmbedded,
     })
     closers.push(() => queue.close())
     const directory = databaseDirectory(db)

@@ -12,7 +12,7 @@ queueContract('postgresQueue', async () => {
   return {
     db,
     close,
-    open: (options) => postgresQueue({ db, nextId, workerId: randomUUID(), ...options }),
+    open: (options) => postgresQueue({ db, nextId, workerId: randomUUID(), isShared: true, ...options }),
 
     async add(count, { lane = 'p2p', priority = 1, inSeconds = 0, expiresInSeconds, channel = 'email' } = {}) {
       const ids: string[] = []

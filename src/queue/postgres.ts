@@ -3,6 +3,7 @@ import { LANES, PRIORITIES, type Lane } from '../core/event.ts'
 import { STATES } from '../core/delivery.ts'
 import type { Db } from '../db/db.ts'
 import type { ClaimedDelivery, Queue, Recovery, Result } from './queue.ts'
+import { neighbours } from './neighbours.ts'
 import { CLAIM, FINISH, FINISH_LAST, RECOVER, RELEASE, RENEW, START } from './postgres-statements.ts'
 
 /** A delivery that ended this many workers while it was being sent is not tried again. */
@@ -14,15 +15,31 @@ const WATERMARK_SLACK_MS = 2000
 /** How often a claim looks at everything, whatever the watermark. */
 const FULL_SWEEP_MS = 5000
 
-type Options = { db: Db; nextId: () => string; workerId: string; leaseSeconds: number; resendAfterSeconds?: number }
+type Options = {
+  db: Db
+  nextId: () => string
+  workerId: string
+  leaseSeconds: number
+  resendAfterSeconds?: number
+  /** Other processes use the same queue: they are told of new work, and tell of theirs. */
+  isShared?: boolean
+}
 
 /**
  * The queue in the database's own tables: a claim moves rows from `ready` into one `lease` row, and only the outcome
  * touches the delivery. See docs/decisions/002-queue.md for what was measured.
  */
-export function postgresQueue({ db, nextId, workerId, leaseSeconds, resendAfterSeconds }: Options): Queue {
+export function postgresQueue({
+  db,
+  nextId,
+  workerId,
+  leaseSeconds,
+  resendAfterSeconds,
+  isShared = false,
+}: Options): Queue {
   const wakes = new EventEmitter().setMaxListeners(0)
   const marks = watermarks()
+  const others = isShared ? neighbours(db, workerId, () => wakes.emit('wake')) : null
   let claims = 0
 
   return {
@@ -83,12 +100,14 @@ export function postgresQueue({ db, nextId, workerId, leaseSeconds, resendAfterS
     },
 
     onWake(callback) {
+      others?.listen()
       wakes.on('wake', callback)
       return () => wakes.off('wake', callback)
     },
 
     wake() {
       wakes.emit('wake')
+      others?.tell()
     },
 
     async check() {
@@ -97,6 +116,7 @@ export function postgresQueue({ db, nextId, workerId, leaseSeconds, resendAfterS
 
     async close() {
       wakes.removeAllListeners()
+      await others?.close()
     },
   }
 }

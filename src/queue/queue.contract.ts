@@ -288,6 +288,23 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       expect(await queue.start(claim.leaseId, [cancelled!, other!])).toEqual([other])
     })
 
+    test('wakes the workers of other processes', async () => {
+      const other = fixture.open({ leaseSeconds: 30, resendAfterSeconds: 0 })
+      let wakes = 0
+      other.onWake(() => {
+        wakes += 1
+      })
+
+      // Listening takes a moment to begin, and what is told before that is found by the poll.
+      await expect
+        .poll(() => {
+          queue.wake()
+          return wakes
+        })
+        .toBeGreaterThan(2)
+      await other.close()
+    })
+
     test('wakes a waiting worker when work is added', async () => {
       let wakes = 0
       const stop = queue.onWake(() => {
