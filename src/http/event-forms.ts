@@ -4,7 +4,7 @@ import { safeUrl } from '../core/safe-url.ts'
 import type { Json } from '../core/json.ts'
 import type { Incoming } from '../pipeline/accept.ts'
 import { time as timeText } from './time.ts'
-import { invalid } from './validation.ts'
+import { parse } from './validation.ts'
 
 /** Text that people see: no control characters but line breaks and tabs, and none that reorder the text around them. */
 const words = (max: number) =>
@@ -106,12 +106,6 @@ export function readEvent(body: unknown): Incoming {
   if ('specversion' in members) return fromCloudEvent(parse(cloudEventForm, body), body as Json)
   if ('event_type' in members) return fromDomain(parse(domainForm, body), body as Json)
   return fromUniversal(parse(universalForm, body), body as Json)
-}
-
-function parse<Schema extends z.ZodType>(form: Schema, body: unknown): z.output<Schema> {
-  const result = form.safeParse(body)
-  if (!result.success) throw invalid(result.error.issues)
-  return result.data
 }
 
 function fromUniversal({ created_at: occurredAt, ...event }: z.output<typeof universalForm>, body: Json): Incoming {

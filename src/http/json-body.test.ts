@@ -22,6 +22,7 @@ suite('a JSON body', () => {
     ['"open', /position 5/],
     ['', /end of JSON input/],
     ['{]}[', /position 1/],
+    ['{', /^The body is no JSON: /],
     [nested(100), /nested deeper than 20 levels at position 20/],
     [nested(4_000_000), /nested deeper/],
     [`{"a":${'{"a":'.repeat(30)}1${'}'.repeat(31)}`, /nested deeper/],

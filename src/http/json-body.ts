@@ -31,7 +31,7 @@ export function parseJson(body: Buffer): unknown {
     return JSON.parse(text)
   } catch (error) {
     // The engine's message tells the place, and quotes nothing but the caller's own text.
-    throw invalid(error instanceof SyntaxError ? error.message : 'cannot be read')
+    throw invalid(error instanceof SyntaxError ? `is no JSON: ${error.message}` : 'cannot be read')
   }
 }
 

@@ -7,9 +7,12 @@ import { AppError, type FieldError } from '../core/errors.ts'
 export function zodValidation(app: FastifyInstance): void {
   app.setSerializerCompiler(serializerCompiler)
   app.setValidatorCompiler(({ schema }) => (data: unknown) => {
-    // Fastify says null where nothing was sent; a schema says by `optional` or `default` that this is fine.
-    const result = (schema as z.ZodType).safeParse(data ?? undefined)
-    return result.success ? { value: result.data } : { error: invalid(result.error.issues) }
+    try {
+      // Fastify says null where nothing was sent; a schema says by `optional` or `default` that this is fine.
+      return { value: parse(schema as z.ZodType, data ?? undefined) }
+    } catch (error) {
+      return { error: error as AppError }
+    }
   })
 
   app.addHook('preValidation', async ({ body, routeOptions }) => {
@@ -27,9 +30,20 @@ export function zodValidation(app: FastifyInstance): void {
   })
 }
 
-/** An `invalid` error that names every fault a zod schema found. */
-export function invalid(issues: readonly z.core.$ZodIssue[]): AppError {
-  return withFields(issues.flatMap(fieldErrors))
+/** What the schema makes of the value. Throws `AppError('invalid')` that names every fault. */
+export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
+  const result = schema.safeParse(value, { error: words })
+  if (!result.success) throw withFields(result.error.issues.flatMap(fieldErrors))
+  return result.data
+}
+
+/** Where zod's own words would be about its types and not about the request. */
+const words: z.core.$ZodErrorMap = (issue) => {
+  if (issue.code === 'invalid_type' && issue.input === undefined) return 'is required'
+  if (issue.code === 'invalid_type' && issue.expected === 'record') return 'expected an object'
+  if (issue.code === 'too_small' && issue.origin === 'string' && issue.minimum === 1) return 'must not be empty'
+  if (issue.code === 'too_big' && issue.origin === 'string') return `must have at most ${issue.maximum} characters`
+  return undefined
 }
 
 function withFields(all: FieldError[]): AppError {
