@@ -42,6 +42,12 @@ suite('the description of the API', () => {
     expect(new Set(names)).toEqual(new Set(Object.keys(schemas)))
   })
 
+  test('begins with the events', async () => {
+    const document = (await app.inject('/openapi.json')).json()
+
+    expect(document.tags[0]).toEqual({ name: 'Events' })
+  })
+
   test('has a page that runs nothing but our own files', async () => {
     const page = await app.inject('/docs')
     const sources = [...page.body.matchAll(/src="([^"]*)"/g)].map(([, source]) => source ?? '')
@@ -49,6 +55,7 @@ suite('the description of the API', () => {
     expect(page.headers['content-security-policy']).toContain("script-src 'self';")
     expect(sources).toEqual(['/docs/scalar.js', '/docs/start.js'])
     expect(page.body).not.toMatch(/https?:\/\//)
+    expect(page.body).toContain('rel="icon"') // else the browser asks for one, and complains
     const script = await app.inject(sources[0] ?? '')
     expect(gunzipSync(script.rawPayload).toString()).toContain('createApiReference')
   })

@@ -9,6 +9,7 @@ export function apiDocs(app: FastifyInstance): void {
     openapi: {
       openapi: '3.1.0',
       info: { title: 'EventCenter', version: '1', description: DESCRIPTION },
+      tags: TAGS,
       components: { securitySchemes: SECURITY_SCHEMES },
     },
     transform: openApiRoute,
@@ -39,6 +40,19 @@ const DESCRIPTION = `A service says what happened; EventCenter decides who must 
 prove what became of every message. Errors are problem details (RFC 9457). Lists answer \`{"items": […], "next": …}\`
 and take \`?limit=&after=\`.`
 
+/** In the order in which people need them. */
+const TAGS = [
+  'Events',
+  'Personal account',
+  'Users',
+  'Event types',
+  'Templates',
+  'Dead letters',
+  'Keys',
+  'Outbox',
+  'Operations',
+].map((name) => ({ name }))
+
 const SECURITY_SCHEMES = {
   apiKey: { type: 'http', scheme: 'bearer', description: 'Services: an API key, `sk_…`, with scopes.' },
   userToken: {
@@ -55,6 +69,7 @@ const PAGE = `<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>EventCenter API</title>
+<link rel="icon" href="data:,">
 </head>
 <body>
 <div id="app"></div>
