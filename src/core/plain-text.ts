@@ -12,6 +12,9 @@ const OPTIONS: HtmlToTextOptions = {
   selectors: [
     { selector: 'a', options: { hideLinkHrefIfSameAsText: true, noAnchorUrl: true, linkBrackets: ['<', '>'] } },
     { selector: 'img', format: 'skip' },
+    // The line that mail programs show before a mail is opened, and what is only there to be looked at.
+    { selector: '[style^="display: none"]', format: 'skip' },
+    { selector: '[aria-hidden="true"]', format: 'skip' },
     ...['h1', 'h2', 'h3', 'h4', 'h5', 'h6'].map((selector) => ({ selector, ...heading })),
   ],
 }
