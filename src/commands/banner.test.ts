@@ -8,6 +8,7 @@ import { banner, type BannerFacts } from './banner.ts'
 const KEY = 'sk_of-the-first-start'
 const facts: BannerFacts = {
   url: 'http://127.0.0.1:3000',
+  isApi: true,
   hasDemo: true,
   channels: ['ws', 'email'],
   apiKey: KEY,
@@ -36,6 +37,13 @@ suite('what a person reads at the start', () => {
 
   test('leaves out a demo page that is not there', () => {
     expect(banner({ ...facts, hasDemo: false }, 'en')).not.toContain('Demo')
+  })
+
+  test('invites to nothing that this process does not answer', () => {
+    const text = banner({ ...facts, isApi: false }, 'en')
+
+    expect(text).toContain('http://127.0.0.1:3000/health')
+    expect(text).not.toMatch(/Demo|\/docs|\/outbox|curl|first event/)
   })
 
   test('is Russian for people whose terminal is', () => {

@@ -5,6 +5,8 @@ type Language = 'en' | 'ru'
 export type BannerFacts = {
   /** Where people reach the server. */
   url: string
+  /** This process answers requests; where it does not, there is nothing to try. */
+  isApi: boolean
   hasDemo: boolean
   /** Names of the channels that the example uses. */
   channels: readonly string[]
@@ -17,12 +19,10 @@ export type BannerFacts = {
 /** What a person reads at the terminal when the server has started: where everything is, and a request to try. */
 export function banner(facts: BannerFacts, language: Language): string {
   const text = TEXTS[language]
-  const { url, hasDemo, isFirstStart, apiKey, apiKeyFile } = facts
+  const { url, isApi, hasDemo, isFirstStart, apiKey, apiKeyFile } = facts
   const file = path.relative('', apiKeyFile) || apiKeyFile
   const places: [string, string][] = [
-    ...(hasDemo ? [[text.demo, `${url}/`] as [string, string]] : []),
-    [text.docs, `${url}/docs`],
-    [text.outbox, `${url}/outbox`],
+    ...(isApi ? pages(text, url, hasDemo) : []),
     [text.health, `${url}/health`],
     [text.metrics, `${url}/metrics`],
   ]
@@ -37,14 +37,19 @@ export function banner(facts: BannerFacts, language: Language): string {
     ...(apiKey === undefined ? [] : [place([text.key, key === undefined ? text.keyIn(file) : key])]),
     ...(key === undefined ? [] : [place(['', text.keyIsIn(file)])]),
     '',
-    text.tryIt,
-    '',
-    ...curl(facts, key ?? (apiKey === undefined ? undefined : { file }), language),
-    '',
+    ...(isApi
+      ? [text.tryIt, '', ...curl(facts, key ?? (apiKey === undefined ? undefined : { file }), language), '']
+      : []),
     text.stop,
     '',
   ].join('\n')
 }
+
+const pages = (text: (typeof TEXTS)[Language], url: string, hasDemo: boolean): [string, string][] => [
+  ...(hasDemo ? [[text.demo, `${url}/`] as [string, string]] : []),
+  [text.docs, `${url}/docs`],
+  [text.outbox, `${url}/outbox`],
+]
 
 function curl(
   { url, channels }: BannerFacts,

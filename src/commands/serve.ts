@@ -18,6 +18,7 @@ export async function serve(roles: readonly string[]): Promise<void> {
     banner(
       {
         url: config.PUBLIC_URL ?? app.url,
+        isApi: config.ROLES.includes('api'),
         hasDemo: config.DEMO,
         channels: Object.keys(config.channels),
         apiKey: app.apiKey,
