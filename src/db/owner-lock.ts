@@ -21,7 +21,7 @@ export async function ownDirectory(directory: string, patienceMs = PATIENCE_MS):
         throw new AppError('invalid', `${path} cannot be locked: ${(cause as Error).message}`, { cause })
       }
       if (performance.now() - start < patienceMs) continue
-      throw new AppError('conflict', `Another EventCenter server is running on ${directory}. Stop it first.`, { cause })
+      throw new AppError('conflict', `Another EventCenter server is running on ${directory}. Stop it first.`)
     }
   }
 }
