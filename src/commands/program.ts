@@ -3,7 +3,9 @@ import { Command } from 'commander'
 import { explain } from './explain.ts'
 import { ROLES } from '../settings.ts'
 
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
 
 const program = new Command('eventcenter')
   .description('A notification centre: one event in, every person told once, every delivery accounted for.')
