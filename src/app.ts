@@ -17,9 +17,11 @@ import { metrics as openMetrics } from './metrics.ts'
 import { deliver } from './pipeline/deliver.ts'
 import { importCatalog } from './pipeline/import-catalog.ts'
 import { continueReplays } from './pipeline/replay.ts'
+import { retention, type RetentionDays } from './pipeline/retention.ts'
 import { startScheduler, type Chore } from './pipeline/scheduler.ts'
 import { wakeSnoozed } from './pipeline/snooze.ts'
 import { sweepLeases } from './pipeline/sweep.ts'
+import { queueWatch } from './pipeline/watch-queue.ts'
 import { startWorker, type Worker } from './pipeline/worker.ts'
 import type { Ports } from './ports.ts'
 import { processNumber, type ProcessNumber } from './process-number.ts'
@@ -166,17 +168,26 @@ async function openDatabase(
   return { url, isEmbedded: directory !== null }
 }
 
-function startChores(ports: Ports, { ROLES, LEASE_SECONDS }: Config, number: ProcessNumber): () => Promise<void> {
+function startChores(ports: Ports, config: Config, number: ProcessNumber): () => Promise<void> {
+  const { ROLES, LEASE_SECONDS } = config
   const own: Chore[] = [{ name: 'process number', everyMs: 20_000, run: () => number.renew() }]
   const shared: Chore[] = [
     { name: 'leases', everyMs: Math.min(5000, LEASE_SECONDS * 250), run: () => sweepLeases(ports) },
     { name: 'snoozed', everyMs: 5000, run: () => wakeSnoozed(ports) },
     { name: 'replays', everyMs: 1000, run: () => continueReplays(ports) },
-    { name: 'partitions', everyMs: 3_600_000, run: () => createPartitions(ports.db) },
+    { name: 'retention', everyMs: 600_000, run: retention(ports, retentionDays(config)).turn },
+    { name: 'queue watch', everyMs: 15_000, run: queueWatch(ports).turn },
   ]
   const scheduler = startScheduler(ports.log, ROLES.includes('scheduler') ? [...own, ...shared] : own)
   return () => scheduler.stop()
 }
+
+const retentionDays = (config: Config): RetentionDays => ({
+  events: config.RETENTION_DAYS_EVENTS,
+  notifications: config.RETENTION_DAYS_NOTIFICATIONS,
+  idempotencyKeys: config.RETENTION_DAYS_IDEMPOTENCY_KEYS,
+  deadLetters: config.RETENTION_DAYS_DEAD_LETTERS,
+})
 
 function runWorker(ports: Ports, config: Config, publicUrl: () => string): Worker {
   const options = {

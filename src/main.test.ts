@@ -232,8 +232,10 @@ suite('eventcenter doctor', () => {
     })
 
     expect(exitCode).toBe(1)
-    expect(stdout).toMatch(/^PROBLEM +queue +the oldest due delivery waits for 3600 s: start more workers/m)
-    expect(stdout).toMatch(/^PROBLEM +dead letters +1 failed, 0 uncertain: a person must/m)
+    expect(stdout).toMatch(
+      /^PROBLEM +queue +the oldest due delivery of the lane p2p waits for 3600 s: start more workers/m,
+    )
+    expect(stdout).toMatch(/^PROBLEM +dead letters +1 failed, 0 uncertain: see GET/m)
     expect(stdout).toMatch(/^PROBLEM +email +.*Check SMTP_URL, MAIL_FROM/m)
     expect(stdout).not.toContain('CANARY')
   })

@@ -39,5 +39,51 @@ export function metrics() {
       registers,
     }),
     framesSent: new Counter({ name: 'eventcenter_frames_sent_total', help: 'Frames written to sockets.', registers }),
+    queue: {
+      oldestTransactionSeconds: new Gauge({
+        name: 'eventcenter_oldest_transaction_seconds',
+        help: 'Age of the oldest open transaction of the database.',
+        registers,
+      }),
+      oldestDueSeconds: new Gauge({
+        name: 'eventcenter_oldest_due_seconds',
+        help: 'How long the oldest due delivery has been waiting, by lane.',
+        labelNames: ['lane'],
+        registers,
+      }),
+      deliveries: new Gauge({
+        name: 'eventcenter_queued_deliveries',
+        help: 'Deliveries in the queue: ready (due or for later) and leased (held by a worker).',
+        labelNames: ['state'],
+        registers,
+      }),
+      deadLetters: new Gauge({
+        name: 'eventcenter_dead_letters',
+        help: 'Deliveries that wait for a person, by kind.',
+        labelNames: ['kind'],
+        registers,
+      }),
+      deadTuples: new Gauge({
+        name: 'eventcenter_dead_tuples',
+        help: 'Rows that are gone and that vacuum has not removed yet, by table.',
+        labelNames: ['table'],
+        registers,
+      }),
+      partitionsMissing: new Gauge({
+        name: 'eventcenter_partitions_missing',
+        help: 'Weekly partitions that should be there by now.',
+        registers,
+      }),
+      partitionsKept: new Gauge({
+        name: 'eventcenter_partitions_kept',
+        help: 'Partitions older than their retention that are still in use.',
+        registers,
+      }),
+      strayRows: new Gauge({
+        name: 'eventcenter_stray_rows',
+        help: 'Rows of weeks without a partition: some clock is wrong.',
+        registers,
+      }),
+    },
   }
 }

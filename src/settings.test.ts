@@ -97,6 +97,7 @@ suite('a setting', () => {
     ['CATALOG', [['/a,/b', ['/a', '/b']]], ['/a,,/b']],
     ['LOG_LEVEL', [['debug', 'debug']], ['verbose', 'INFO']],
     ['LEASE_SECONDS', [['5', 5]], ['4', '3601', '30s']],
+    ['RETENTION_DAYS_EVENTS', [['0', 0]], ['-1', '36501', '90d']],
     [
       'RETRY_SECONDS',
       [['0,5, 5,60', [0, 5, 5, 60]]],

@@ -133,6 +133,28 @@ export const coreSettings = {
     default: '10000',
     parse: required(wholeNumber(1, 1_000_000)),
   },
+  RETENTION_DAYS_EVENTS: {
+    describe: 'Days that events, their deliveries and attempts are kept; 0 is for ever. Whole weeks are removed.',
+    default: '90',
+    parse: required(wholeNumber(0, 36_500)),
+  },
+  RETENTION_DAYS_NOTIFICATIONS: {
+    describe: 'Days that notifications are kept in the inboxes and histories of people; 0 is for ever.',
+    default: '365',
+    parse: required(wholeNumber(0, 36_500)),
+  },
+  RETENTION_DAYS_IDEMPOTENCY_KEYS: {
+    describe:
+      'Days that an Idempotency-Key is known; 0 is for ever. An own id of an event is known as long as the event.',
+    default: '7',
+    parse: required(wholeNumber(0, 36_500)),
+  },
+  RETENTION_DAYS_DEAD_LETTERS: {
+    describe:
+      'Days that dead letters wait for a person; 0 is for ever, and keeps their events. Then they count as failed.',
+    default: '90',
+    parse: required(wholeNumber(0, 36_500)),
+  },
   SHUTDOWN_SECONDS: {
     describe: 'How long work in progress may take to end after SIGTERM.',
     default: '25',

@@ -6,17 +6,17 @@ import { mask } from '../core/mask.ts'
 import type { Db } from '../db/db.ts'
 import { pendingMigrations } from '../db/migrate.ts'
 import { connect } from '../db/pool.ts'
-import { backlog, databaseHealth } from '../store/doctor.ts'
+import { databaseHealth } from '../store/doctor.ts'
+import { oldPartitions } from '../store/partitions.ts'
+import { queueHealth } from '../store/queue-health.ts'
 import { withDatabaseUrl } from './database.ts'
 import { columns, print, visible } from './print.ts'
-
-/** One line of the report. A problem says what to do. */
-type Finding = { name: string; problem: boolean; text: string }
+import { queueFindings, type Finding } from './queue-findings.ts'
 
 const OLDEST_VERSION = 150_000
 const MAX_SKEW_MS = 2000
-/** Waiting for longer than this, something due is not being sent. */
-const MAX_WAIT_SECONDS = 60
+/** A week ends, and the next turn of the scheduler comes, before an old partition is overdue. */
+const RETENTION_SLACK_DAYS = 8
 const MIN_FREE_BYTES = 512 * 1024 * 1024
 
 /** `eventcenter doctor`: looks at everything a server needs. Returns false when there is any problem. */
@@ -58,7 +58,7 @@ async function database(config: Config): Promise<Finding[]> {
       try {
         const pending = await pendingMigrations(url)
         const tables = pending.length === 0 ? ok('tables', 'of this version') : bad('tables', missing(pending))
-        return [...(await server(db)), tables, ...(pending.length === 0 ? await deliveries(db) : [])]
+        return [...(await server(db)), tables, ...(pending.length === 0 ? await queue(db, config) : [])]
       } finally {
         await db.close()
       }
@@ -84,18 +84,12 @@ async function server(db: Db): Promise<Finding[]> {
   ]
 }
 
-async function deliveries(db: Db): Promise<Finding[]> {
-  const { oldest_waiting_seconds, failed, uncertain } = await backlog(db)
-  const waiting = Math.round(oldest_waiting_seconds ?? 0)
-  const dead = failed + uncertain
-  return [
-    waiting <= MAX_WAIT_SECONDS
-      ? ok('queue', waiting === 0 ? 'nothing waits' : `the oldest due delivery waits for ${waiting} s`)
-      : bad('queue', `the oldest due delivery waits for ${waiting} s: start more workers, or see why they are stuck`),
-    dead === 0
-      ? ok('dead letters', 'none')
-      : bad('dead letters', `${failed} failed, ${uncertain} uncertain: a person must send them again or drop them`),
-  ]
+async function queue(db: Db, { RETENTION_DAYS_EVENTS: days }: Config): Promise<Finding[]> {
+  const kept = days > 0 ? await oldPartitions(db, days + RETENTION_SLACK_DAYS) : []
+  return queueFindings(
+    await queueHealth(db),
+    kept.map(({ name }) => name),
+  )
 }
 
 /** Channels are opened only to be asked whether their provider answers: they cannot send from here. */

@@ -19,17 +19,3 @@ export async function databaseHealth(db: Queryable): Promise<DatabaseHealth> {
   if (!health) throw new Error('The database gave no answer')
   return health
 }
-
-/** What waits for a worker, and what waits for a person. */
-export type Backlog = { oldest_waiting_seconds: number | null; failed: number; uncertain: number }
-
-/** How long the oldest due delivery has been waiting, and how many dead letters there are. */
-export async function backlog(db: Queryable): Promise<Backlog> {
-  const [found] = await db.query<Backlog>(
-    `select
-       (select extract(epoch from now() - min(run_at))::float8 from ready where run_at <= now()) as oldest_waiting_seconds,
-       (select count(*)::int from dead where kind = 'failed') as failed,
-       (select count(*)::int from dead where kind = 'uncertain') as uncertain`,
-  )
-  return found ?? { oldest_waiting_seconds: null, failed: 0, uncertain: 0 }
-}

@@ -1,0 +1,31 @@
+import { expect, suite, test } from 'vitest'
+import { alarmsOf, type QueueHealth } from './queue-health.ts'
+
+const good: QueueHealth = {
+  oldestTransactionSeconds: 300,
+  oldestDueSeconds: { p2p: 60, retry: 300, broadcast: 3600 },
+  ready: 1_000_000,
+  leased: 50,
+  deadLetters: { failed: 3, uncertain: 3 },
+  deadTuples: { ready: 1_000_000 },
+  partitionsMissing: 0,
+  strayRows: 0,
+}
+
+suite('the health of a queue', () => {
+  test('is good while everything keeps up, however much there is', () => {
+    expect(alarmsOf(good)).toEqual([])
+  })
+
+  test.each<[Partial<QueueHealth>, string, RegExp]>([
+    [{ oldestTransactionSeconds: 301 }, 'transaction', /open for 301 s/],
+    [{ oldestDueSeconds: { p2p: 61, retry: 0, broadcast: 0 } }, 'queue', /lane p2p waits for 61 s/],
+    [{ oldestDueSeconds: { p2p: 0, retry: 301, broadcast: 0 } }, 'queue', /lane retry/],
+    [{ oldestDueSeconds: { p2p: 0, retry: 0, broadcast: 3601 } }, 'queue', /lane broadcast/],
+    [{ deadTuples: { lease: 1_000_001 } }, 'vacuum', /lease has 1000001 dead rows/],
+    [{ partitionsMissing: 3 }, 'partitions', /3 partitions/],
+    [{ strayRows: 1 }, 'clock', /clocks/],
+  ])('raises an alarm for %j', (change, name, text) => {
+    expect(alarmsOf({ ...good, ...change })).toEqual([{ name, text: expect.stringMatching(text) }])
+  })
+})

@@ -1,0 +1,116 @@
+import { STATES } from '../core/delivery.ts'
+import type { Queryable } from '../db/db.ts'
+
+/*
+ * Each deletes at most `limit` rows that are older than `days`, and returns how many, so that no statement takes long or
+ * locks much; rows that somebody else holds are left for the next time.
+ */
+type DeleteOld = (db: Queryable, days: number, limit: number) => Promise<number>
+
+const deleting =
+  (sql: string): DeleteOld =>
+  async (db, days, limit) =>
+    (await db.query(sql, [days, limit])).length
+
+const CUT = 'now() - make_interval(days => $1)'
+
+/** Dead letters that nobody dealt with: failed ones stay failed, and uncertain ones become so. */
+export const endOldDeadLetters = deleting(
+  `with old as (
+     select delivery_id, kind from dead where at < ${CUT} order by at limit $2 for update skip locked
+   ),
+   settled as (
+     update delivery set state = ${STATES.failed}, finished_at = now(), reason = 'nobody settled it'
+     from old where kind = 'uncertain' and delivery.id = delivery_id and delivery.state = ${STATES.uncertain}
+   )
+   delete from dead using old where dead.delivery_id = old.delivery_id returning dead.delivery_id`,
+)
+
+/** Why people were left out of events that are gone. */
+export const deleteOldTraces = deleting(
+  `delete from trace where ctid = any(array(
+     select ctid from trace where event_id < row_id_at(${CUT}) order by event_id limit $2 for update skip locked))
+   returning event_id`,
+)
+
+/** Of inbox and history. One that came back lately, by its collapse key or from a snooze, is not old. */
+export const deleteOldNotifications = deleting(
+  `delete from notification where id = any(array(
+     select id from notification
+     where id < row_id_at(${CUT}) and event_id < row_id_at(${CUT}) and shown_at < ${CUT}
+       and (snoozed_until is null or snoozed_until < ${CUT})
+     order by id limit $2 for update skip locked))
+   returning id`,
+)
+
+/** Mail that was kept instead of sent. */
+export const deleteOldMail = deleting(
+  `delete from outbox_mail where id = any(array(
+     select id from outbox_mail where at < ${CUT} order by id limit $2 for update skip locked))
+   returning id`,
+)
+
+/** Replays of dead letters that are over. */
+export const deleteOldReplays = deleting(
+  `delete from replay where id = any(array(
+     select id from replay where finished_at < ${CUT} order by id limit $2 for update skip locked))
+   returning id`,
+)
+
+// Processes with a wrong clock make rows of weeks that have no partition. Deliveries first, then what belongs to them.
+export const deleteStrayDeliveries = deleting(
+  `delete from delivery_other where id = any(array(
+     select id from delivery_other
+     where id < row_id_at(${CUT}) and state not in (${STATES.ready}, ${STATES.uncertain})
+       and not exists (select from dead where dead.delivery_id = delivery_other.id)
+     order by id limit $2 for update skip locked))
+   returning id`,
+)
+
+export const deleteStrayAttempts = deleting(
+  `delete from attempt_log_other where (delivery_id, n) in (
+     select delivery_id, n from attempt_log_other
+     where delivery_id < row_id_at(${CUT})
+       and not exists (select from delivery where delivery.id = attempt_log_other.delivery_id)
+     order by delivery_id, n limit $2 for update skip locked)
+   returning delivery_id`,
+)
+
+export const deleteStrayEvents = deleting(
+  `delete from event_other where id = any(array(
+     select id from event_other
+     where id < row_id_at(${CUT})
+       and not exists (select from delivery where delivery.event_id = event_other.id)
+     order by id limit $2 for update skip locked))
+   returning id`,
+)
+
+/** What crashes left behind: intents without a lease say nothing any more. `days` old, to be beyond doubt. */
+export const deleteCrumbs = deleting(
+  `delete from intent where id = any(array(
+     select id from intent
+     where started_at < ${CUT} and not exists (select from lease where lease.id = intent.lease_id)
+     order by id limit $2 for update skip locked))
+   returning id`,
+)
+
+/** How many parts the idempotency keys are stored in. */
+export const KEY_PARTS = 16
+
+/**
+ * Deletes keys older than `days` on some pages of one part; null beyond its last page. An event's own id is known for as
+ * long as the event.
+ */
+export async function deleteOldKeys(
+  db: Queryable,
+  days: number,
+  { part, fromPage, pages }: { part: number; fromPage: number; pages: number },
+): Promise<number | null> {
+  const [row] = await db.query<{ deleted: number | null }>(`select delete_old_keys($2, $3, $4, ${CUT}) as deleted`, [
+    days,
+    part,
+    fromPage,
+    pages,
+  ])
+  return row?.deleted ?? null
+}
