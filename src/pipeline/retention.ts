@@ -30,8 +30,8 @@ type RetentionPorts = Pick<Ports, 'db' | 'log' | 'metrics'>
 const BATCH = 1000
 /** One turn ends after about this long, so that a shutdown need not wait; the rest is for the next. */
 const TURN_MS = 10_000
-/** 16 MB of keys in one statement. */
-const KEY_PAGES = 2048
+/** 2 MB of keys in one statement. */
+const KEY_PAGES = 256
 /** A sweep of all keys reads them all, so it is not repeated at every turn. */
 const KEYS_EVERY_MS = 6 * 3600_000
 const CRUMBS_DAYS = 1

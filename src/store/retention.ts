@@ -17,11 +17,11 @@ const CUT = 'now() - make_interval(days => $1)'
 /** Dead letters that nobody dealt with: failed ones stay failed, and uncertain ones become so. */
 export const endOldDeadLetters = deleting(
   `with old as (
-     select delivery_id, kind from dead where at < ${CUT} order by at limit $2 for update skip locked
+     select delivery_id from dead where at < ${CUT} order by at limit $2 for update skip locked
    ),
    settled as (
      update delivery set state = ${STATES.failed}, finished_at = now(), reason = 'nobody settled it'
-     from old where kind = 'uncertain' and delivery.id = delivery_id and delivery.state = ${STATES.uncertain}
+     from old where delivery.id = delivery_id and delivery.state = ${STATES.uncertain}
    )
    delete from dead using old where dead.delivery_id = old.delivery_id returning dead.delivery_id`,
 )
