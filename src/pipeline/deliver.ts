@@ -4,7 +4,7 @@ import { DeliveryError } from '../core/errors.ts'
 import { uuidOf } from '../core/id.ts'
 import type { Notification } from '../core/notification.ts'
 import { notificationFor } from '../core/plan.ts'
-import { chooseTemplate, DEFAULT_CODE, localeChain, templateCodes } from '../core/template-lookup.ts'
+import { localeChain } from '../core/template-lookup.ts'
 import { templateVariables } from '../core/template-variables.ts'
 import type { Address, User } from '../directory/directory.ts'
 import type { Ports } from '../ports.ts'
@@ -12,7 +12,7 @@ import { resultOfFailure } from '../queue/outcome.ts'
 import type { Claim, ClaimedDelivery, Result } from '../queue/queue.ts'
 import { recorder, type Recorder } from '../queue/recorder.ts'
 import { noteInHistory, placed, placeInInbox } from '../store/show-notification.ts'
-import { findTemplates, templateVersion } from '../store/template.ts'
+import { textSource } from '../store/text-source.ts'
 
 type DeliverPorts = Pick<
   Ports,
@@ -205,29 +205,19 @@ async function textFor(
 ): Promise<{ text: RenderedText; locale: string; templateId: string | null }> {
   const { event } = delivery
   const locales = localeChain(user.locale, options.defaultLocale)
-  const ownText =
-    event.title === undefined ? null : { subject: event.title, body: event.body ?? '', format: 'text' as const }
-  if (channel.prefersOwnText && ownText)
-    return { text: ownText, locale: locales[0] ?? options.defaultLocale, templateId: null }
-
   const type = await ports.eventTypes.version(delivery.event_type_id)
-  // The default template frames the event's own words, so it says nothing where there are none.
-  const codes = templateCodes(type?.template_code ?? event.type, event).filter(
-    (code) => code !== DEFAULT_CODE || ownText !== null,
-  )
-  const { company_id: companyId, pinned_template_id: pinned } = delivery
-  const template =
-    pinned === null
-      ? chooseTemplate(await findTemplates(ports.db, companyId, codes, channel.name), { codes, locales, companyId })
-      : await templateVersion(ports.db, pinned)
-  if (!template) {
-    if (ownText) return { text: ownText, locale: locales[0] ?? options.defaultLocale, templateId: null }
-    throw new DeliveryError(
-      'reject',
-      `no template "${codes.join('" or "')}" for ${channel.name} in ${locales.join(', ')}`,
-    )
-  }
+  const found = await textSource(ports.db, {
+    companyId: delivery.company_id,
+    event,
+    type,
+    channel,
+    locales,
+    pinnedTemplateId: delivery.pinned_template_id,
+  })
+  if ('missing' in found) throw new DeliveryError('reject', found.missing)
+  if ('own' in found) return { text: found.own, locale: locales[0] ?? options.defaultLocale, templateId: null }
 
+  const { template } = found
   const source = { subject: template.subject ?? event.title ?? '', body: template.body }
   const rendered = await ports.renderer.render(
     source,
