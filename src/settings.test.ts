@@ -1,5 +1,6 @@
 import { expect, suite, test } from 'vitest'
 import { ConfigError, readConfig, type Environment } from './config.ts'
+import { mask } from './core/mask.ts'
 import { coreSettings } from './settings.ts'
 
 const KEY = `sk_${'k'.repeat(40)}`
@@ -121,6 +122,7 @@ suite('a setting', () => {
       expect(faults).toHaveLength(1)
       expect(faults[0]).toMatch(new RegExp(`^${name}: expected `))
       expect(faults[0]).not.toContain('CANARY')
+      expect(mask(faults[0] ?? '')).toBe(faults[0]) // advice that looks like a secret is not shown
       if (coreSettings[name] && 'secret' in coreSettings[name]) expect(faults[0]).not.toContain(text)
     },
   )

@@ -201,7 +201,7 @@ function databaseUrl(text: string): string {
   const isServer = /^postgres(ql)?:\/\/[^/?#\s]*\/[^/?#\s]+(\?[^#\s]*)?$/.test(text)
   const isFolder = directory !== null && directory.trim() !== '' && !/\p{Cc}/u.test(directory)
   if (isServer || isFolder) return text
-  throw new Error('expected postgres://user:password@host:5432/name or embedded:./folder')
+  throw new Error('expected postgres://host:5432/name (user:password and @ before the host), or embedded:./folder')
 }
 
 function staticApiKey(text: string): string {
