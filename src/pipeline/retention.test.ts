@@ -14,7 +14,7 @@ let lines: string[] = []
 beforeAll(async () => {
   database = await freshDatabase()
   await database.db.query(
-    `select create_partitions(now() - make_interval(weeks => w), 1) from generate_series(1, 60) w`,
+    `select create_partitions(now() - make_interval(weeks => w), 1) from generate_series(1, 30) w`,
   )
 })
 afterAll(() => database.close())
@@ -77,13 +77,13 @@ suite('what is kept for a time', () => {
       expect(await oldest(parent)).toBeGreaterThan(80)
     }
     await database.db.query(
-      `select create_partitions(now() - make_interval(weeks => w), 1) from generate_series(1, 60) w`,
+      `select create_partitions(now() - make_interval(weeks => w), 1) from generate_series(1, 30) w`,
     )
   })
 
   test('stays for ever where that is wanted', async () => {
-    await addEvent({ daysAgo: 400 })
-    await bury(database.db, 1, { daysAgo: 400 })
+    await addEvent({ daysAgo: 200 })
+    await bury(database.db, 1, { daysAgo: 200 })
     await addKey('old', '1', 400)
 
     await turn({}, FOR_EVER)
@@ -114,7 +114,7 @@ suite('what is kept for a time', () => {
     await again()
     expect(await oldest('event')).toBeLessThan(90)
     await database.db.query(
-      `select create_partitions(now() - make_interval(weeks => w), 1) from generate_series(1, 60) w`,
+      `select create_partitions(now() - make_interval(weeks => w), 1) from generate_series(1, 30) w`,
     )
   })
 
@@ -233,7 +233,7 @@ suite('what is kept for a time', () => {
 
   test('may be removed by several processes at once', async () => {
     await database.db.query(`insert into trace (event_id, reason) select 1, 'x' from generate_series(1, 5000)`)
-    await addEvent({ daysAgo: 300 })
+    await addEvent({ daysAgo: 200 })
 
     await Promise.all([turn(), turn(), turn()])
 
