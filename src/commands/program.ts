@@ -76,6 +76,19 @@ program
   })
 
 program
+  .command('verify')
+  .description('prove that nothing was lost or sent twice; fails when a rule is broken')
+  .option('--receiver-log <files...>', 'what receivers took: JSON lines with job_id or message_id, or folders of them')
+  .option('--complete <channels...>', 'the receiver logs hold all that was sent over these channels')
+  .option('--accepted-log <files...>', 'what senders were answered with 202: JSON lines with event_id')
+  .option('--since <duration>', 'only what was accepted since then, such as 24h')
+  .option('--json', 'for programs')
+  .action(async (options) => {
+    const { verify } = await import('./verify.ts')
+    if (!(await verify(options))) process.exitCode = 1
+  })
+
+program
   .command('config')
   .description('show all settings, without secrets')
   .option('--markdown', 'the page docs/configuration.md')
