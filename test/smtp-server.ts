@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { SMTPServer } from 'smtp-server'
 
 export type ReceivedMail = {
@@ -20,6 +20,8 @@ type Options = {
   login?: { user: string; pass: string }
   /** Refuses a recipient with this reply (550 unless it begins with another code), or takes it where null. */
   refuse?: (recipient: string) => string | null
+  /** Does what a server does with a mail that it takes, before it says so; the connection breaks when this rejects. */
+  take?: (mail: ReceivedMail) => Promise<void>
 }
 
 export type SmtpDouble = {
@@ -37,6 +39,7 @@ export async function startSmtpServer({
   isSecure = false,
   login,
   refuse = () => null,
+  take,
 }: Options = {}): Promise<SmtpDouble> {
   const mails: ReceivedMail[] = []
   const waiting = new Set<() => void>()
@@ -57,7 +60,7 @@ export async function startSmtpServer({
       const [, code = '550', text = ''] = /^(?:([45]\d\d) )?(.*)$/.exec(reason ?? '') ?? []
       callback(reason === null ? null : refusal(Number(code), text))
     },
-    onData: (stream, { envelope, secure, user }, callback) => {
+    onData: (stream, { id, envelope, secure, user }, callback) => {
       const chunks: Buffer[] = []
       stream.on('data', (chunk: Buffer) => chunks.push(chunk))
       stream.on('end', () => {
@@ -65,15 +68,20 @@ export async function startSmtpServer({
         const fault = faultOf(bytes.toString('latin1'))
         if (fault !== null) return callback(refusal(554, `5.6.0 ${fault}`))
 
-        mails.push({
+        const mail = {
           from: envelope.mailFrom ? envelope.mailFrom.address : '',
           to: envelope.rcptTo.map(({ address }) => address),
           raw: bytes.toString('utf8'),
           isSecure: secure,
           user: user ?? null,
-        })
-        callback(null, `2.0.0 Ok: queued as M${mails.length}${Date.now()}`)
-        for (const look of waiting) look()
+        }
+        const answer = (): void => {
+          mails.push(mail)
+          callback(null, `2.0.0 Ok: queued as M${mails.length}${Date.now()}`)
+          for (const look of waiting) look()
+        }
+        if (take) take(mail).then(answer, () => breakOff(server, id))
+        else answer()
       })
     },
   })
@@ -99,6 +107,12 @@ export async function startSmtpServer({
       }),
     close: () => new Promise((resolve) => server.close(() => resolve())),
   }
+}
+
+/** As when the cable is cut: no word of farewell. */
+function breakOff(server: SMTPServer, sessionId: string): void {
+  const connections = server.connections as Set<{ id: string; _socket: Socket }>
+  for (const { id, _socket: socket } of connections) if (id === sessionId) socket.destroy()
 }
 
 const refusal = (responseCode: number, message: string): Error => Object.assign(new Error(message), { responseCode })
