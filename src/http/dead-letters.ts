@@ -90,7 +90,7 @@ export const deadLetterRoutes =
             event_type_version: letter.event_type_version,
             vars: partlyHidden(letter.vars),
           },
-          attempts: letter.attempts,
+          attempts: partlyHidden(letter.attempts),
           event_type_version_now: letter.current_event_type_version,
         }
       },

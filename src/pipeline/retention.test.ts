@@ -25,10 +25,12 @@ beforeEach(async () => {
   )
 })
 
-const turn = (days: Partial<RetentionDays> = {}, base = DAYS) => {
+const gauges = metrics()
+const start = (days: Partial<RetentionDays> = {}) => {
   const log = pino({}, { write: (line: string) => void lines.push(line) })
-  return retention({ db: database.db, log, metrics: metrics() }, { ...base, ...days }).turn()
+  return retention({ db: database.db, log, metrics: gauges }, { ...DAYS, ...days })
 }
+const turn = (days: Partial<RetentionDays> = {}) => start(days).turn()
 const count = async (table: string): Promise<number> => {
   const [row] = await database.db.query<{ count: number }>(`select count(*)::integer as count from ${table}`)
   return row?.count ?? 0
@@ -86,7 +88,7 @@ suite('what is kept for a time', () => {
     await bury(database.db, 1, { daysAgo: 200 })
     await addKey('old', '1', 400)
 
-    await turn({}, FOR_EVER)
+    await turn(FOR_EVER)
 
     expect([await count('event'), await count('dead'), await count('idem')]).toEqual([2, 1, 1])
   })
@@ -95,9 +97,7 @@ suite('what is kept for a time', () => {
     const waiting = await addEvent({ daysAgo: 200, state: 0 })
     const lost = await addEvent({ daysAgo: 120, state: 0 })
     await database.db.query('insert into ready (lane, priority, run_at, id) values (0, 1, now(), $1)', [waiting])
-    const log = pino({}, { write: (line: string) => void lines.push(line) })
-    const gauges = metrics()
-    const { turn: again } = retention({ db: database.db, log, metrics: gauges }, DAYS)
+    const { turn: again } = start()
 
     await again()
     await again()
@@ -150,6 +150,20 @@ suite('what is kept for a time', () => {
     expect(keys.map(({ key }) => key).toSorted()).toEqual(
       ['of an event with its own id', 'young'].map((key) => idempotencyKey('request', '', key)).toSorted(),
     )
+  })
+
+  test('is no key without its event, however long keys are kept', async () => {
+    const { turn: again } = start({ idempotencyKeys: 0 })
+    await addKey('young', '1', 80)
+    await again()
+    await database.db.query(`select create_partitions(now() - interval '100 days', 1)`)
+    const delivery = await addEvent({ daysAgo: 100, eventId: 'order-8' })
+    await addKey('of a week that goes', eventRowOf(delivery), 100)
+
+    await again()
+
+    const keys = await database.db.query<{ key: string }>('select key from idem')
+    expect(keys).toEqual([{ key: idempotencyKey('request', '', 'young') }])
   })
 
   test('of many keys goes in more than one statement', async () => {

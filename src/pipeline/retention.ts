@@ -43,6 +43,8 @@ const CRUMBS_DAYS = 1
 export function retention({ db, log, metrics }: RetentionPorts, days: RetentionDays): { turn: () => Promise<void> } {
   const told = new Map<string, string>()
   const keys = { part: 0, fromPage: 0, sweptAt: -Infinity }
+  // A key whose event is gone could only be answered with an error.
+  const keyDays = Math.min(...[days.idempotencyKeys, days.events].filter((it) => it > 0))
 
   async function turn(): Promise<void> {
     const endsAt = performance.now() + TURN_MS
@@ -52,7 +54,7 @@ export function retention({ db, log, metrics }: RetentionPorts, days: RetentionD
     if (days.deadLetters > 0) await deleteAll('dead letters', endOldDeadLetters, days.deadLetters, endsAt)
     if (days.events > 0) await removeEvents(endsAt)
     if (days.notifications > 0) await deleteAll('notifications', deleteOldNotifications, days.notifications, endsAt)
-    if (days.idempotencyKeys > 0) await sweepKeys(endsAt)
+    await sweepKeys(endsAt)
     await deleteAll('crumbs', deleteCrumbs, CRUMBS_DAYS, endsAt)
   }
 
@@ -76,6 +78,7 @@ export function retention({ db, log, metrics }: RetentionPorts, days: RetentionD
     const reason = (await reasonToStay(partition)) ?? (await dropPartition(db, name, days.events))
     if (reason === null) {
       told.delete(name)
+      if (partition.parent === 'event') keys.sweptAt = -Infinity
       log.info({ partition: name }, 'old partition dropped')
       return true
     }
@@ -102,10 +105,10 @@ export function retention({ db, log, metrics }: RetentionPorts, days: RetentionD
 
   /** Goes on where the last turn stopped. */
   async function sweepKeys(endsAt: number): Promise<void> {
-    if (performance.now() - keys.sweptAt < KEYS_EVERY_MS) return
+    if (keyDays === Infinity || performance.now() - keys.sweptAt < KEYS_EVERY_MS) return
     let total = 0
     while (keys.part < KEY_PARTS && performance.now() < endsAt) {
-      const deleted = await deleteOldKeys(db, days.idempotencyKeys, { ...keys, pages: KEY_PAGES })
+      const deleted = await deleteOldKeys(db, keyDays, { ...keys, pages: KEY_PAGES })
       total += deleted ?? 0
       keys.fromPage = deleted === null ? 0 : keys.fromPage + KEY_PAGES
       if (deleted === null) keys.part += 1
