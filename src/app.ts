@@ -57,7 +57,13 @@ const BATCH_SIZE = 50
 const MIN_CLOSE_SECONDS = 1
 
 /** Without workers in this process, what it accepts goes through the queue. */
-const NO_INSTANT_LANE: Worker['instant'] = { reserve: () => false, release: () => {}, run: () => {} }
+const NO_INSTANT_LANE: Worker['instant'] = {
+  reserve: () => false,
+  release: () => {},
+  run: () => {},
+  canShow: () => false,
+  show: () => {},
+}
 
 /** Closes one part within the seconds that are left of the shutdown. */
 type Closer = (seconds: number) => Promise<unknown>
@@ -197,8 +203,10 @@ function runWorker(ports: Ports, config: Config, publicUrl: () => string): Worke
     sendTimeoutSeconds: SEND_TIMEOUT_SECONDS,
     uncertainResendSeconds: config.UNCERTAIN_RESEND_SECONDS,
   }
-  return startWorker(ports, { slotsPerLane: config.WORKER_CONCURRENCY, batchSize: BATCH_SIZE }, (claim, signal) =>
-    deliver(ports, options, claim, signal),
+  return startWorker(
+    ports,
+    { slotsPerLane: config.WORKER_CONCURRENCY, batchSize: BATCH_SIZE },
+    (claim, signal, onOver) => deliver(ports, options, claim, signal, onOver),
   )
 }
 

@@ -45,11 +45,13 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
   const channel = noop.open({}, {} as Parameters<typeof noop.open>[1])
   const channels = new Map([[channel.name, channel]])
   const newLease = () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: 30 })
-  let instant: Worker['instant'] = { reserve: () => false, release: () => {}, run: () => {} }
+  let instant: Worker['instant'] = { reserve: () => false, release() {}, run() {}, canShow: () => false, show() {} }
   const accepts = coalescedAccepts(db, queue, {
     reserve: (count) => instant.reserve(count),
     release: (count) => instant.release(count),
     run: (claim) => instant.run(claim),
+    canShow: () => instant.canShow(),
+    show: (claim) => instant.show(claim),
     newLease,
   })
   const ports = { db, queue, accepts, eventTypes: eventTypes({ db }), channels, nextId, metrics: openMetrics() }
@@ -88,11 +90,8 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
       handler(delivery.event.data as Payload)
       results.push({ id: delivery.id, state: 'sent' })
     }
-    if (results.length === deliveries.length) await queue.finishLast(leaseId, results)
-    else {
-      await queue.finish(leaseId, results)
-      await queue.release(leaseId)
-    }
+    await queue.finish(leaseId, results)
+    if (results.length < deliveries.length) await queue.release(leaseId)
   }
 }
 

@@ -24,7 +24,16 @@ export type PlannedNotification = {
   collapse_key: string | null
 }
 
-export type PlannedDelivery = { user_id: string; channel: string; send_after: string | null; expires_at: string | null }
+export type PlannedDelivery = {
+  user_id: string
+  channel: string
+  send_after: string | null
+  expires_at: string | null
+  /** From when it is due; counted by the database, whose time decides what has expired. */
+  time_to_live_seconds: number | null
+  /** Shown at once, without waiting for anybody's server. */
+  is_inbox: boolean
+}
 
 /** Somebody, or one channel, was left out. `user_id` null: it concerns every recipient. */
 export type PlannedTrace = { user_id: string | null; channel: string | null; reason: string }
@@ -58,7 +67,9 @@ export function plan(event: Event, type: EventType, installed: readonly Plannabl
         user_id: userId,
         channel: channel.name,
         send_after: event.send_after ?? null,
-        expires_at: expiryOf(event, type, now),
+        expires_at: event.expires_at ?? null,
+        time_to_live_seconds: type.time_to_live_seconds ?? null,
+        is_inbox: channel.isInbox,
       })),
     ),
     traces,
@@ -142,13 +153,6 @@ function collapseKeyOf(event: Event, type: EventType): string | null {
   const value = type.collapse_path === undefined ? undefined : valueAt(event, type.collapse_path)
   if (typeof value !== 'string' && typeof value !== 'number') return null
   return `${event.type}:${value}`.slice(0, 255)
-}
-
-function expiryOf(event: Event, type: EventType, now: Date): string | null {
-  if (type.time_to_live_seconds === undefined) return event.expires_at ?? null
-  const start = event.send_after === undefined ? now : new Date(Math.max(now.getTime(), Date.parse(event.send_after)))
-  const end = new Date(start.getTime() + type.time_to_live_seconds * 1000).toISOString()
-  return event.expires_at !== undefined && Date.parse(event.expires_at) < Date.parse(end) ? event.expires_at : end
 }
 
 /** The value at a dotted path of the event, own members only. */

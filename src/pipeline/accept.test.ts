@@ -32,6 +32,8 @@ suite('accepting an event', () => {
         reserve: () => false,
         release() {},
         run() {},
+        canShow: () => false,
+        show() {},
         newLease: () => ({ leaseId: nextId(), workerId: crypto.randomUUID(), leaseSeconds: 30 }),
       }),
       channels: new Map([

@@ -42,7 +42,8 @@ export async function accept(
   incoming: Incoming,
   requestKey?: string,
 ): Promise<Accepted> {
-  const rows = await rowsOf(ports, companyId, incoming)
+  const rows = await rowsOf(ports, companyId, incoming).catch((error: unknown) => ({ refusal: error }))
+  if ('refusal' in rows) return firstAnswer(ports.db, companyId, incoming, requestKey, rows.refusal)
   if (requestKey !== undefined) rows.keys.push(idempotencyKey('request', companyId, requestKey))
 
   return withKeys(rows.keys, async () => {
@@ -97,6 +98,26 @@ export async function acceptBatch(
     }
     return result
   })
+}
+
+/** What was accepted once is answered as it was then, also when its type would refuse it today; else `refusal` is thrown. */
+async function firstAnswer(
+  db: Queryable,
+  companyId: string,
+  { event, body }: Incoming,
+  requestKey: string | undefined,
+  refusal: unknown,
+): Promise<Accepted> {
+  const keys = [
+    ...(event.id === undefined ? [] : [idempotencyKey('event', companyId, event.id)]),
+    ...(requestKey === undefined ? [] : [idempotencyKey('request', companyId, requestKey)]),
+  ]
+  const isRefused = refusal instanceof AppError && refusal.code === 'invalid' && keys.length > 0
+  const records = isRefused ? await findKeys(db, keys) : []
+  const [record] = records
+  const bodyHash = fingerprint(body)
+  if (!record?.event_id || records.some((other) => other.body_hash !== bodyHash)) throw refusal
+  return { event_id: record.event_id, jobs_count: record.jobs_count ?? 0, isReplay: true }
 }
 
 async function rowsOf(ports: AcceptPorts, companyId: string, { event, body, names }: Incoming): Promise<EventRows> {

@@ -1,11 +1,12 @@
 import { performance } from 'node:perf_hooks'
 import type { Channel, Message, RenderedText } from '../channels/channel.ts'
 import { DeliveryError } from '../core/errors.ts'
-import { uuidOf } from '../core/id.ts'
+import { idOfUuid, uuidOf } from '../core/id.ts'
 import type { Notification } from '../core/notification.ts'
 import { notificationFor } from '../core/plan.ts'
 import { localeChain } from '../core/template-lookup.ts'
 import { templateVariables } from '../core/template-variables.ts'
+import { within } from '../core/within.ts'
 import type { Address, User } from '../directory/directory.ts'
 import type { Ports } from '../ports.ts'
 import { resultOfFailure } from '../queue/outcome.ts'
@@ -31,7 +32,7 @@ export type DeliverOptions = {
 }
 
 /** A message ready for its address; `templateId` is the version it was rendered from. */
-type Prepared = { address: Address; message: Message; templateId: string | null }
+type Prepared = { address: Address; message: Message; templateId: string | null; note: () => Promise<undefined> }
 
 /** A verdict reached before anything was sent. */
 type Decided = { result: Result }
@@ -45,13 +46,14 @@ export async function deliver(
   options: DeliverOptions,
   claim: Claim,
   signal: AbortSignal,
+  onOver: () => void = () => {},
 ): Promise<void> {
   const renewal = setInterval(() => void renew(ports, claim), (options.leaseSeconds * 1000) / 3)
   const record = recorder(ports.queue, claim, options.leaseSeconds)
   try {
     // All of them are over before the lease is: ending it gives back what was not begun.
     const ends = await Promise.allSettled(
-      claim.deliveries.map((delivery) => deliverOne(ports, options, record, claim, delivery, signal)),
+      claim.deliveries.map((delivery) => deliverOne(ports, options, record, claim, delivery, signal).finally(onOver)),
     )
     for (const end of ends) {
       if (end.status === 'rejected') {
@@ -97,6 +99,7 @@ async function attempt(
 ): Promise<Result | null> {
   const channel = ports.channels.get(delivery.channel)
   if (!channel) return { id: delivery.id, state: 'skipped', reason: 'channel_not_installed' }
+  if (delivery.is_cancelled) return { id: delivery.id, state: 'cancelled' }
   if (delivery.is_expired) return { id: delivery.id, state: 'expired' }
 
   const prepared = await prepare(ports, options, delivery, channel).catch((error: unknown): Decided => ({
@@ -109,6 +112,10 @@ async function attempt(
     // Either its event was cancelled, or the lease is over.
     return (await ports.queue.renew(claim.leaseId)) ? { id: delivery.id, state: 'cancelled' } : null
   }
+  const unnoted = await prepared
+    .note()
+    .catch((error: unknown) => resultOfFailure(channel, delivery, { error, hadBegun: false }, chances(options)))
+  if (unnoted) return unnoted
   return send(ports, options, delivery, channel, prepared, signal)
 }
 
@@ -120,15 +127,19 @@ async function send(
   { address, message, templateId }: Prepared,
   signal: AbortSignal,
 ): Promise<Result> {
-  const deadline = AbortSignal.any([signal, AbortSignal.timeout(options.sendTimeoutSeconds * 1000)])
   const startedMs = performance.now()
   const template = templateId === null ? {} : { templateId }
   try {
-    const receipt = await channel.send(address, message, deadline)
+    const receipt = await within(options.sendTimeoutSeconds, signal, (deadline) =>
+      channel.send(address, message, deadline),
+    )
     return { id: delivery.id, state: 'sent', ...template, ...receipt }
   } catch (error) {
     if (error instanceof DeliveryError && error.verdict === 'forget-address') {
-      await ports.directory.forget(address, error.message, delivery.id)
+      // What the other side said is a fact, whether or not the directory can be told now.
+      await ports.directory.forget(address, error.message, delivery.id).catch((err: unknown) => {
+        ports.log.error({ err, deliveryId: delivery.id }, 'address not forgotten')
+      })
     }
     return { ...resultOfFailure(channel, delivery, { error, hadBegun: true }, chances(options)), ...template }
   } finally {
@@ -155,26 +166,32 @@ async function prepare(
   }
 
   const { text, locale, templateId } = await textFor(ports, options, delivery, channel, user)
-  const notification = await show(ports, delivery, channel, text)
+  const shown = await show(ports, delivery, channel, text)
+  if (!shown) return { result: { id: delivery.id, state: 'skipped', reason: 'superseded' } }
+  const { notification, note } = shown
   const message: Message = {
     jobId: uuidOf(delivery.id),
     companyId,
     event,
     notification,
-    isUpdate: channel.isInbox && notification.id !== uuidOf(delivery.notification_id),
+    // A row that is older than the event was there before it: the event replaced what it showed.
+    isUpdate: channel.isInbox && BigInt(idOfUuid(notification.id) ?? 0) < BigInt(delivery.event_row_id),
     locale,
     text,
   }
-  return { address, message, templateId }
+  return { address, message, templateId, note }
 }
 
-/** The notification as the person sees it: in the inbox, if this channel is the inbox; else in the history. */
+/**
+ * The notification as the person sees it: in the inbox, if this channel is the inbox; else in the history, once `note` has
+ * been called. Null when a later event has taken its place in the inbox.
+ */
 async function show(
   ports: DeliverPorts,
   delivery: ClaimedDelivery,
   channel: Channel,
   text: RenderedText,
-): Promise<Notification> {
+): Promise<{ notification: Notification; note: () => Promise<undefined> } | null> {
   const { event, place } = delivery
   const type = await ports.eventTypes.version(delivery.event_type_id)
   if (!type) throw new Error(`event type ${delivery.event_type_id} is gone`)
@@ -188,12 +205,21 @@ async function show(
     event_id: event.id ?? uuidOf(delivery.event_row_id),
     company_id: delivery.company_id,
   }
-  if (channel.isInbox) return place ? placed(shown, place) : placeInInbox(ports.db, shown)
+  if (channel.isInbox) {
+    const notification = place ? placed(shown, place) : await placeInInbox(ports.db, shown)
+    return notification && { notification, note: async () => undefined }
+  }
 
   const names = event.channels ?? type.channels
   // What is in the inbox as well is written by the inbox, so that it is there once.
-  if (!names.some((name) => ports.channels.get(name)?.isInbox)) await noteInHistory(ports.db, shown)
-  return placed(shown, { id: shown.id, seq: null, shown_at: new Date().toISOString() })
+  const isInInbox = names.some((name) => ports.channels.get(name)?.isInbox)
+  return {
+    notification: placed(shown, { id: shown.id, seq: null, shown_at: new Date().toISOString() }),
+    note: async () => {
+      if (!isInInbox) await noteInHistory(ports.db, shown)
+      return undefined
+    },
+  }
 }
 
 async function textFor(

@@ -12,7 +12,7 @@ const BACKOFF_MS = 1000
 
 export type Worker = {
   /** For what this process accepts and may send at once. */
-  instant: Pick<InstantLane, 'reserve' | 'release' | 'run'>
+  instant: Omit<InstantLane, 'newLease'>
   /** Rejects when a lane has stopped turning. */
   check(): Promise<void>
   /** Claims nothing more and waits for what is being sent; after `seconds` the rest is given back. */
@@ -21,12 +21,13 @@ export type Worker = {
 
 /**
  * Runs one claim loop per lane, each with its own slots, so that no lane waits for another. `handle` gets every claim;
- * it must not throw for the sake of one delivery.
+ * it must not throw for the sake of one delivery, and calls `onOver` at the end of each, so that one that takes long
+ * holds one slot and not those of all that were claimed with it.
  */
 export function startWorker(
   { queue, log }: Pick<Ports, 'queue' | 'log'>,
   { slotsPerLane, batchSize }: { slotsPerLane: number; batchSize: number },
-  handle: (claim: Claim, signal: AbortSignal) => Promise<void>,
+  handle: (claim: Claim, signal: AbortSignal, onOver: () => void) => Promise<void>,
 ): Worker {
   const stopping = new AbortController()
   const abandoning = new AbortController()
@@ -65,19 +66,25 @@ export function startWorker(
       if (wasFull && count > 0) nudge()
     }
 
-    async function run(claim: Claim): Promise<void> {
+    async function run(claim: Claim, slots: number): Promise<void> {
+      let held = slots
+      const onOver = (): void => {
+        if (held === 0) return
+        held -= 1
+        giveBack(1)
+      }
       try {
-        await handle(claim, abandoning.signal)
+        await handle(claim, abandoning.signal, onOver)
       } catch (error) {
         log.error({ err: error, lane, leaseId: claim.leaseId }, 'batch failed; its lease returns it')
       } finally {
-        giveBack(claim.deliveries.length)
+        giveBack(held)
       }
     }
 
     const running = new Set<Promise<void>>()
-    const take = (claim: Claim): void => {
-      const batch = run(claim).finally(() => running.delete(batch))
+    const take = (claim: Claim, slots = claim.deliveries.length): void => {
+      const batch = run(claim, slots).finally(() => running.delete(batch))
       running.add(batch)
     }
 
@@ -120,11 +127,19 @@ export function startWorker(
       },
       release: giveBack,
       take,
+      /** Work that waits for nobody else needs no slot. */
+      show: (claim: Claim): void => take(claim, 0),
     }
   }
 
   return {
-    instant: { reserve: p2p.reserve, release: p2p.release, run: p2p.take },
+    instant: {
+      reserve: p2p.reserve,
+      release: p2p.release,
+      run: (claim) => p2p.take(claim),
+      canShow: () => !stopping.signal.aborted,
+      show: p2p.show,
+    },
 
     async check() {
       const stuck = lanes.filter((lane) => Date.now() - lane.turnedAt() > STUCK_MS)

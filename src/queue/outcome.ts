@@ -1,8 +1,11 @@
 import type { Channel } from '../channels/channel.ts'
-import { DeliveryError } from '../core/errors.ts'
+import { AppError, DeliveryError } from '../core/errors.ts'
 import { retryDelay } from '../core/retry.ts'
 import { TemplateError } from '../render/renderer.ts'
 import type { ClaimedDelivery, Result } from './queue.ts'
+
+/** Until the database, or the directory, is looked for again. */
+const POSTPONE_SECONDS = 5
 
 /**
  * What a failed attempt means for its delivery. An error without a verdict is uncertain only if sending had begun; what
@@ -14,6 +17,10 @@ export function resultOfFailure(
   failure: { error: unknown; hadBegun: boolean },
   { uncertainResendSeconds, random }: { uncertainResendSeconds: number; random: number },
 ): Result {
+  // Our own trouble, before anything was sent, is no attempt.
+  if (!failure.hadBegun && failure.error instanceof AppError && failure.error.code === 'unavailable') {
+    return { id, state: 'postponed', reason: failure.error.message, afterSeconds: POSTPONE_SECONDS }
+  }
   const { verdict, reason, retryAfterSeconds } = verdictOf(channel, failure)
   const finished = attempt + 1
 

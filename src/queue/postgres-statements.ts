@@ -24,8 +24,8 @@ taken as (
 claimed as (
   select delivery.id, taken.run_at, taken.priority, delivery.company_id, delivery.user_id, delivery.channel,
     delivery.notification_id, delivery.attempt - delivery.attempts_before as attempt, delivery.crashes, delivery.vars,
-    delivery.pinned_template_id, delivery.event_id as event_row_id, event.event_type_id,
-    event.payload as event, coalesce(delivery.expires_at <= now(), false) as is_expired
+    delivery.pinned_template_id, delivery.event_id as event_row_id, event.event_type_id, event.payload as event,
+    coalesce(delivery.expires_at <= now(), false) as is_expired, event.cancelled_at is not null as is_cancelled
   from taken join delivery on delivery.id = taken.id join event on event.id = delivery.event_id
   where delivery.state = ${STATES.ready}
 ),
@@ -54,16 +54,29 @@ select id from allowed`
 
 /**
  * $1 lease id, $2 results. A lease that is over but not taken over yet still counts: its results are facts.
- * Recorded deliveries leave the lease, so that a later end of it says nothing about them.
+ * Recorded deliveries leave the lease, so that a later end of it says nothing about them, and a result that is recorded
+ * again, because the answer to the first time was lost, changes nothing. The last result ends the lease.
  */
-const finish = (held: string) => `
+export const FINISH = `
 with result as (
   select * from jsonb_to_recordset($2::text::jsonb) as r(
     id bigint, state smallint, is_attempt boolean, template_id bigint, provider_id text, reason text, verdict text,
     kind text, after_seconds double precision)
 ),
-held as (
-  ${held}
+held as materialized (
+  select ids from lease where id = $1 for update
+),
+rest as materialized (
+  select array(select unnest(ids) except select id from result) as ids from held
+),
+shrunk as (
+  update lease set ids = rest.ids from rest where lease.id = $1 and cardinality(rest.ids) > 0
+),
+ended as (
+  delete from lease using rest where lease.id = $1 and cardinality(rest.ids) = 0
+),
+cleared as (
+  delete from intent using rest where lease_id = $1 and cardinality(rest.ids) = 0
 ),
 updated as (
   update delivery set
@@ -77,7 +90,7 @@ updated as (
     provider_id = coalesce(result.provider_id, delivery.provider_id),
     reason = result.reason
   from result, held
-  where delivery.id = result.id and delivery.state = ${STATES.ready}
+  where delivery.id = result.id and result.id = any(held.ids) and delivery.state = ${STATES.ready}
   returning delivery.id, delivery.priority, delivery.run_at, delivery.attempt, delivery.state,
     result.verdict, result.reason, result.kind
 ),
@@ -95,32 +108,28 @@ buried as (
 )
 select id from updated`
 
-export const FINISH = finish(
-  'update lease set ids = array(select unnest(ids) except select id from result) where id = $1 returning id',
-)
-
-/** The same, for the last results of a lease: it ends. */
-export const FINISH_LAST = finish(`delete from lease where id = $1 returning id
-),
-cleared as (
-  delete from intent where lease_id = $1`)
-
-/** $1 lease id. What was started but never finished stays with the lease, to be recovered as uncertain when it ends. */
+/**
+ * $1 lease id. What was started but never finished stays with the lease, to be recovered as uncertain when it ends. The
+ * lease is locked before anything is read from it: one that is being taken over gives back nothing.
+ */
 export const RELEASE = `
-with started as (
-  select unnest(ids) as id from intent where lease_id = $1
+with held as materialized (
+  select ids from lease where id = $1 for update
 ),
-unstarted as (
-  select unnest(ids) as id from lease where id = $1 except select id from started
+started as materialized (
+  select unnest(intent.ids) as id from held, intent where lease_id = $1
 ),
-open as (
-  select id from started intersect select unnest(ids) from lease where id = $1
+unstarted as materialized (
+  select unnest(ids) as id from held except select id from started
+),
+open as materialized (
+  select id from started intersect select unnest(ids) from held
 ),
 kept as (
   update lease set ids = array(select id from open) where id = $1 and exists (select from open)
 ),
 ended as (
-  delete from lease where id = $1 and not exists (select from open) returning id
+  delete from lease using held where lease.id = $1 and not exists (select from open) returning lease.id
 ),
 cleared as (
   delete from intent where lease_id in (select id from ended)

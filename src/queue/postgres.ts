@@ -4,7 +4,7 @@ import { STATES } from '../core/delivery.ts'
 import type { Db } from '../db/db.ts'
 import type { ClaimedDelivery, Queue, Recovery, Result } from './queue.ts'
 import { neighbours } from './neighbours.ts'
-import { CLAIM, FINISH, FINISH_LAST, RECOVER, RELEASE, RENEW, START } from './postgres-statements.ts'
+import { CLAIM, FINISH, RECOVER, RELEASE, RENEW, START } from './postgres-statements.ts'
 
 /** A delivery that ended this many workers while it was being sent is not tried again. */
 const MAX_CRASHES = 3
@@ -65,12 +65,7 @@ export function postgresQueue({
     },
 
     async finish(leaseId, results) {
-      const rows = await db.query<{ id: string }>(FINISH, [leaseId, JSON.stringify(results.map(toRow))])
-      return rows.map((row) => row.id)
-    },
-
-    async finishLast(leaseId, results) {
-      const rows = await db.query<{ id: string }>(FINISH_LAST, [leaseId, JSON.stringify(results.map(toRow))])
+      const rows = await db.query<{ id: string }>(FINISH, [leaseId, JSON.stringify(results.map(toRow), keepable)])
       return rows.map((row) => row.id)
     },
 
@@ -163,6 +158,10 @@ function watermarks() {
   }
 }
 
+/** What other servers say may hold what the database cannot keep. */
+const keepable = (_name: string, value: unknown): unknown =>
+  typeof value === 'string' ? value.replaceAll('\0', '').toWellFormed() : value
+
 /** The columns of a result; `verdict` present means a line in the attempts log, `kind` a dead letter. */
 function toRow(result: Result): Record<string, unknown> {
   const common = { id: result.id, template_id: result.templateId }
@@ -187,6 +186,10 @@ function toRow(result: Result): Record<string, unknown> {
         verdict: 'uncertain',
         kind: 'uncertain',
       }
+    case 'postponed': {
+      const { reason, afterSeconds } = result
+      return { ...common, state: STATES.ready, is_attempt: false, reason, after_seconds: afterSeconds }
+    }
     default: {
       const { verdict, reason, afterSeconds } = result
       return { ...common, state: STATES.ready, is_attempt: true, reason, verdict, after_seconds: afterSeconds }

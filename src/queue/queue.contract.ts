@@ -85,7 +85,7 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       const claim = (await queue.claim('p2p', 10))!
       await queue.start(claim.leaseId, [sent!, retried!])
 
-      const recorded = await queue.finishLast(claim.leaseId, [
+      const recorded = await queue.finish(claim.leaseId, [
         { id: sent!, state: 'sent' },
         { id: retried!, state: 'retry', verdict: 'retry', reason: 'busy', afterSeconds: 0 },
       ])
@@ -95,13 +95,13 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       expect(await claimAll(queue, 'retry')).toEqual([retried])
     })
 
-    test('refuses last results, too, when the lease was taken over', async () => {
+    test('refuses results when the lease was taken over', async () => {
       const [id] = await fixture.add(1)
       const claim = (await queue.claim('p2p', 10))!
       await endLeases()
       await queue.recover(HOLD)
 
-      expect(await queue.finishLast(claim.leaseId, [{ id: id!, state: 'sent' }])).toEqual([])
+      expect(await queue.finish(claim.leaseId, [{ id: id!, state: 'sent' }])).toEqual([])
       expect(await claimAll(queue)).toEqual([id])
     })
 

@@ -15,6 +15,8 @@ export type ClaimedDelivery = {
   crashes: number
   /** Its time was over when it was claimed. */
   is_expired: boolean
+  /** Its event was cancelled before it was claimed. */
+  is_cancelled: boolean
   vars: JsonObject | null
   /** The template version to render from, whatever is current: a dead letter that is sent again as it was. */
   pinned_template_id: string | null
@@ -30,13 +32,17 @@ export type Claim = { leaseId: string; lane: Lane; deliveries: ClaimedDelivery[]
 
 /**
  * The instant lane: what a process accepts for somebody in particular, it may claim as it stores it, and send at once.
- * Slots are reserved before the statement and given back by `release`, or by the end of the claim that `run` takes.
+ * Slots are reserved before the statement and given back by `release`, or by the end of the claim that `run` takes. The
+ * inbox needs none: `show` takes its claims even while every slot waits for a mail server.
  */
 export type InstantLane = {
   reserve: (count: number) => boolean
   release: (count: number) => void
   newLease: () => { leaseId: string; workerId: string; leaseSeconds: number }
   run: (claim: Claim) => void
+  /** False: this process sends nothing. */
+  canShow: () => boolean
+  show: (claim: Claim) => void
 }
 
 /** What became of one claimed delivery. */
@@ -48,6 +54,8 @@ export type Result = { id: string; templateId?: string } & (
   | { state: 'failed'; verdict: Verdict; reason: string }
   /** Nobody can know; a person decides. */
   | { state: 'uncertain'; reason: string }
+  /** Could not be tried now, through no fault of its own: that was no attempt. */
+  | { state: 'postponed'; reason: string; afterSeconds: number }
   | { state: 'retry'; verdict: Verdict; reason: string; afterSeconds: number }
 )
 
@@ -78,10 +86,8 @@ export type Queue = {
    * others were cancelled meanwhile. Empty when the lease is over.
    */
   start(leaseId: string, ids: string[]): Promise<string[]>
-  /** Records results. Returns the ids that were recorded; none when the lease is over. */
+  /** Records results, each once. Returns the ids that were recorded; none when the lease is over. The last one ends it. */
   finish(leaseId: string, results: Result[]): Promise<string[]>
-  /** Records the last results of a claim and ends its lease. Every delivery of the claim must have a result by then. */
-  finishLast(leaseId: string, results: Result[]): Promise<string[]>
   /** Ends the lease. What is neither finished nor started goes back at once. */
   release(leaseId: string): Promise<void>
   /** Prolongs the lease; false when it is over already. */

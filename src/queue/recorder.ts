@@ -26,11 +26,9 @@ export function recorder(queue: Queue, { leaseId, deliveries }: Claim, leaseSeco
   }, limits)
 
   const finish = coalesced(async (results: Result[]) => {
+    const recorded = new Set(await persistently(() => queue.finish(leaseId, results)))
+    // Only what is written down: what could not be is given back, or recovered, by the end of the lease.
     finished += results.length
-    const isLast = finished === deliveries.length
-    const recorded = new Set(
-      await persistently(() => (isLast ? queue.finishLast(leaseId, results) : queue.finish(leaseId, results))),
-    )
     return results.map(({ id }) => recorded.has(id))
   }, limits)
 

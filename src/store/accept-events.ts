@@ -36,12 +36,14 @@ export type EventRows = {
     channel: string
     send_after: string | null
     expires_at: string | null
+    time_to_live_seconds: number | null
+    is_inbox: boolean
   }[]
   traces: { user_id: string | null; channel: string | null; reason: string }[]
 }
 
-/** Deliveries that are stored as claimed already, by the process that accepts them. */
-export type Instant = { leaseId: string; workerId: string; leaseSeconds: number; deliveryIds: string[] }
+/** Deliveries that are stored as claimed already, by the process that accepts them: each with the lease it is under. */
+export type Instant = { workerId: string; leaseSeconds: number; deliveries: { id: string; leaseId: string }[] }
 
 /** The place that a notification got in its inbox. A later event of the same collapse key keeps the first one's id. */
 export type Place = { id: string; seq: string; shown_at: string }
@@ -70,8 +72,8 @@ export async function acceptEvents(
     JSON.stringify(childrenOf(events, 'notifications')),
     JSON.stringify(childrenOf(events, 'deliveries')),
     JSON.stringify(childrenOf(events, 'traces')),
-    instant?.deliveryIds ?? [],
-    instant?.leaseId ?? null,
+    instant?.deliveries.map(({ id }) => id) ?? [],
+    instant?.deliveries.map(({ leaseId }) => leaseId) ?? [],
     instant?.workerId ?? null,
     instant?.leaseSeconds ?? 0,
   ])
@@ -143,10 +145,13 @@ delivered as (
   select d.id, d.event_id, coalesce(noted.id, d.notification_id), fresh.company_id, d.channel, d.user_id, fresh.lane,
     fresh.priority,
     -- What would expire before it is due is looked at when it expires.
-    least(greatest(now(), d.send_after), d.expires_at), d.expires_at
+    least(greatest(now(), d.send_after), over.at), over.at
   from jsonb_to_recordset($3::text::jsonb) as d(
     id bigint, event_id bigint, notification_id bigint, user_id text, channel text, send_after timestamptz,
-    expires_at timestamptz)
+    expires_at timestamptz, time_to_live_seconds double precision)
+  cross join lateral (
+    select least(d.expires_at, greatest(now(), d.send_after) + make_interval(secs => d.time_to_live_seconds)) as at
+  ) as over
   join fresh on fresh.id = d.event_id
   left join noted on noted.event_id = d.event_id and noted.user_id = d.user_id
   returning id, lane, priority, run_at
@@ -157,8 +162,9 @@ queued as (
 ),
 leased as (
   insert into lease (id, worker, lane, until, ids)
-  select $6, $7, min(lane), now() + make_interval(secs => $8), array_agg(id) from delivered where id = any($5::bigint[])
-  having count(*) > 0
+  select claimed.lease_id, $7, min(lane), now() + make_interval(secs => $8), array_agg(id)
+  from delivered join unnest($5::bigint[], $6::bigint[]) as claimed(id, lease_id) using (id)
+  group by claimed.lease_id
 ),
 traced as (
   insert into trace (event_id, user_id, channel, reason)

@@ -2,7 +2,7 @@ import { AppError } from '../core/errors.ts'
 import { LANES } from '../core/event.ts'
 import type { Event } from '../core/event.ts'
 import type { Queryable } from '../db/db.ts'
-import type { ClaimedDelivery, InstantLane, Queue } from '../queue/queue.ts'
+import type { Claim, ClaimedDelivery, InstantLane, Queue } from '../queue/queue.ts'
 import { acceptEvents, type EventRows, type StoredEvents } from './accept-events.ts'
 
 /** Stores single events; those that come at the same time share a statement and a commit. */
@@ -11,7 +11,12 @@ export type Accepts = {
   store(rows: EventRows): Promise<boolean>
 }
 
-type Waiting = { rows: EventRows; resolve: (isStored: boolean) => void; reject: (error: unknown) => void }
+type Waiting = {
+  rows: EventRows
+  collapseKeys: string[]
+  resolve: (isStored: boolean) => void
+  reject: (error: unknown) => void
+}
 
 const MAX_EVENTS = 500
 const MAX_DELIVERIES = 2000
@@ -30,6 +35,8 @@ const EXPIRES_SOON_MS = 10_000
 export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, instant: InstantLane): Accepts {
   let waiting: Waiting[] = []
   let inFlight = 0
+  /** Of the statements that are running: two connections would not keep the order of what came. */
+  const collapsing = new Set<string>()
   let isPlanned = false
 
   function plan(): void {
@@ -37,59 +44,76 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
     isPlanned = true
     setImmediate(() => {
       isPlanned = false
-      void flush(takeGroup())
+      const group = takeGroup()
+      // Nothing but what waits for a running statement, whose end plans anew.
+      if (group.length === 0) return
+      void flush(group)
       plan()
     })
   }
 
-  /** Events that would touch the same inbox row go one after another. */
+  /** Events that would touch the same inbox row go one after another, in the order in which they came. */
   function takeGroup(): Waiting[] {
     const group: Waiting[] = []
     const left: Waiting[] = []
-    const collapsing = new Set<string>()
+    const passed = new Set<string>()
     let deliveries = 0
     for (const one of waiting) {
-      const keys = collapseKeysOf(one.rows)
       const hasRoom = group.length < MAX_EVENTS && (group.length === 0 || deliveries < MAX_DELIVERIES)
-      if (!hasRoom || keys.some((key) => collapsing.has(key))) {
+      const mustWait = one.collapseKeys.some((key) => collapsing.has(key) || passed.has(key))
+      for (const key of one.collapseKeys) passed.add(key)
+      if (!hasRoom || mustWait) {
         left.push(one)
         continue
       }
-      for (const key of keys) collapsing.add(key)
       deliveries += one.rows.deliveries.length
       group.push(one)
     }
     waiting = left
+    for (const { collapseKeys } of group) for (const key of collapseKeys) collapsing.add(key)
     return group
   }
 
   async function flush(group: Waiting[]): Promise<void> {
     inFlight += 1
-    const taken = group.filter(({ rows }) => isInstant(rows) && instant.reserve(rows.deliveries.length))
+    const [inbox, others] = [instant.newLease(), instant.newLease()]
+    const leases = new Map<string, string>()
+    let reserved = 0
+    for (const { rows } of group) {
+      if (!isInstant(rows)) continue
+      const slow = rows.deliveries.filter(({ is_inbox: isInbox }) => !isInbox)
+      if (instant.canShow()) for (const { id, is_inbox } of rows.deliveries) if (is_inbox) leases.set(id, inbox.leaseId)
+      if (slow.length === 0 || !instant.reserve(slow.length)) continue
+      reserved += slow.length
+      for (const { id } of slow) leases.set(id, others.leaseId)
+    }
     try {
-      const lease = instant.newLease()
+      const deliveries = [...leases].map(([id, leaseId]) => ({ id, leaseId }))
       const stored = await acceptEvents(
         db,
         group.map(({ rows }) => rows),
-        { ...lease, deliveryIds: taken.flatMap(({ rows }) => rows.deliveries.map(({ id }) => id)) },
+        { ...inbox, deliveries },
       )
       for (const { rows, resolve } of group) resolve(stored.ids.has(rows.id))
-      sendAtOnce(taken, stored, lease.leaseId)
-      if (countOf(group) > countOf(taken)) queue.wake()
+      const mine = group.filter(({ rows }) => stored.ids.has(rows.id))
+      const claimOf = (leaseId: string): Claim => ({
+        leaseId,
+        lane: 'p2p',
+        deliveries: mine.flatMap(({ rows }) => claimedOf(rows, stored)).filter(({ id }) => leases.get(id) === leaseId),
+      })
+      const [shown, sent] = [claimOf(inbox.leaseId), claimOf(others.leaseId)]
+      instant.release(reserved - sent.deliveries.length)
+      if (shown.deliveries.length > 0) instant.show(shown)
+      if (sent.deliveries.length > 0) instant.run(sent)
+      if (countOf(mine) > shown.deliveries.length + sent.deliveries.length) queue.wake()
     } catch (error) {
-      instant.release(countOf(taken))
+      instant.release(reserved)
       await eachAlone(group, error)
     } finally {
       inFlight -= 1
+      for (const { collapseKeys } of group) for (const key of collapseKeys) collapsing.delete(key)
       plan()
     }
-  }
-
-  function sendAtOnce(taken: readonly Waiting[], stored: StoredEvents, leaseId: string): void {
-    const mine = taken.filter(({ rows }) => stored.ids.has(rows.id))
-    instant.release(countOf(taken) - countOf(mine))
-    const deliveries = mine.flatMap(({ rows }) => claimedOf(rows, stored))
-    if (deliveries.length > 0) instant.run({ leaseId, lane: 'p2p', deliveries })
   }
 
   /** One bad row fails the statement of all; the others must not suffer for it. */
@@ -105,7 +129,7 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
   return {
     store: (rows) =>
       new Promise((resolve, reject) => {
-        waiting.push({ rows, resolve, reject })
+        waiting.push({ rows, collapseKeys: collapseKeysOf(rows), resolve, reject })
         plan()
       }),
   }
@@ -123,7 +147,10 @@ function isInstant({ lane, deliveries }: EventRows): boolean {
   if (lane !== LANES.p2p || deliveries.length === 0 || deliveries.length > MAX_INSTANT_DELIVERIES) return false
   const soon = Date.now() + EXPIRES_SOON_MS
   return deliveries.every(
-    ({ send_after, expires_at }) => send_after === null && (expires_at === null || Date.parse(expires_at) > soon),
+    ({ send_after, expires_at, time_to_live_seconds }) =>
+      send_after === null &&
+      (expires_at === null || Date.parse(expires_at) > soon) &&
+      (time_to_live_seconds === null || time_to_live_seconds * 1000 > EXPIRES_SOON_MS),
   )
 }
 
@@ -140,6 +167,7 @@ function claimedOf(rows: EventRows, stored: StoredEvents): ClaimedDelivery[] {
       attempt: 0,
       crashes: 0,
       is_expired: false,
+      is_cancelled: false,
       vars: null,
       pinned_template_id: null,
       event: rows.payload as unknown as Event,

@@ -13,12 +13,11 @@ export type ShownNotification = PlannedNotification & {
 
 /**
  * Gives a notification its place in the inbox, replacing the one with its collapse key, and returns it as the user sees
- * it. One that has its place already keeps it: a repeated send shows nothing twice.
+ * it. One that has its place already keeps it: a repeated send shows nothing twice. Null when a later event is there.
  */
-export async function placeInInbox(db: Queryable, shown: ShownNotification): Promise<Notification> {
-  const rows = await db.query<NotificationRow>(PLACE, parametersOf(shown))
-  if (!rows[0]) throw new Error(`notification ${shown.id} found no place`)
-  return notificationOf(rows[0])
+export async function placeInInbox(db: Queryable, shown: ShownNotification): Promise<Notification | null> {
+  const [row] = await db.query<NotificationRow & { is_later: boolean }>(PLACE, parametersOf(shown))
+  return row && !row.is_later ? notificationOf(row) : null
 }
 
 /** The notification that is shown already, without asking the database again. */
@@ -60,10 +59,15 @@ const parametersOf = (shown: ShownNotification): unknown[] => [
 // The inbox is locked first here, as everywhere, so that changes of one inbox queue up instead of deadlocking.
 const PLACE = `
 with known as materialized (
-  select * from notification where event_id = $2 and company_id = $4 and user_id = $5 and seq is not null
+  select * from notification where (id = $1 or event_id = $2) and company_id = $4 and user_id = $5 and seq is not null
+),
+later as materialized (
+  select from notification
+  where company_id = $4 and user_id = $5 and collapse_key = $13 and archived_at is null and event_id > $2
 ),
 head as (
-  insert into inbox (company_id, user_id, head) select $4, $5, 1 where not exists (select from known)
+  insert into inbox (company_id, user_id, head) select $4, $5, 1
+  where not exists (select from known) and not exists (select from later)
   on conflict (company_id, user_id) do update set head = inbox.head + 1
   returning head
 ),
@@ -77,11 +81,12 @@ placed as (
   do update set event_id = excluded.event_id, public_event_id = excluded.public_event_id, type = excluded.type,
     level = excluded.level, seq = excluded.seq, title = excluded.title, body = excluded.body, cta = excluded.cta,
     data = excluded.data, read_at = excluded.read_at, seen_at = null, snoozed_until = null
+    where notification.event_id < excluded.event_id
   returning *
 )
-select ${NOTIFICATION_COLUMNS} from placed n
+select ${NOTIFICATION_COLUMNS}, false as is_later from placed n
 union all
-select ${NOTIFICATION_COLUMNS} from known n`
+select ${NOTIFICATION_COLUMNS}, n.event_id <> $2 as is_later from known n`
 
 const NOTE = `
 insert into notification (id, event_id, public_event_id, company_id, user_id, type, level, title, body, cta, data)
