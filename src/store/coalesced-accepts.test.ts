@@ -1,0 +1,220 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, beforeEach, expect, suite, test } from 'vitest'
+import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
+import { idGenerator } from '../core/id.ts'
+import type { Claim, InstantLane } from '../queue/queue.ts'
+import type { EventRows } from './accept-events.ts'
+import { coalescedAccepts } from './coalesced-accepts.ts'
+
+const nextId = idGenerator(() => 1)
+/** No lane has this number: the database refuses the row, and with it the statement. */
+const NO_LANE = 40_000
+
+let database: FreshDatabase
+beforeAll(async () => {
+  database = await freshDatabase()
+})
+afterAll(() => database.close())
+beforeEach(() => database.db.query('truncate idem, event, delivery, ready, lease, notification, inbox'))
+
+suite('events that are accepted at the same time', () => {
+  test('share a statement and a commit', async () => {
+    const { accepts } = open()
+
+    const ends = await Promise.all(Array.from({ length: 300 }, () => accepts.store(rows())))
+
+    expect(ends).toEqual(Array.from({ length: 300 }, () => true))
+    expect(await database.db.query('select count(*)::integer as events from event group by xmin')).toEqual([
+      { events: 300 },
+    ])
+  })
+
+  test('do not suffer for one that cannot be stored', async () => {
+    const opened = open()
+    const good = Array.from({ length: 10 }, () => rows())
+    const bad = rows({ lane: NO_LANE })
+
+    const ends = await Promise.allSettled(
+      [...good.slice(0, 5), bad, ...good.slice(5)].map((one) => opened.accepts.store(one)),
+    )
+
+    expect(ends.map(({ status }) => status)).toEqual([
+      ...Array.from({ length: 5 }, () => 'fulfilled'),
+      'rejected',
+      ...Array.from({ length: 5 }, () => 'fulfilled'),
+    ])
+    expect(await idsIn('event')).toEqual(good.map(({ id }) => id))
+    expect(await idsIn('ready')).toEqual(good.flatMap(({ deliveries }) => deliveries.map(({ id }) => id)))
+    expect(opened.wakes).toBeGreaterThan(0)
+  })
+
+  test('are stored once for each key, and the others are told', async () => {
+    const { accepts } = open()
+    const keys = [randomUUID()]
+    await accepts.store(rows({ keys }))
+
+    const ends = await Promise.all([accepts.store(rows({ keys })), accepts.store(rows())])
+
+    expect(ends).toEqual([false, true])
+    expect(await idsIn('event')).toHaveLength(2)
+  })
+
+  test('end at the last of 3,000 updates that show themselves in one place', async () => {
+    const { accepts } = open()
+    const updates = Array.from({ length: 3000 }, (_, index) => update('anna', 'job-1', `${index + 1}`))
+
+    const ends = await Promise.all(updates.map((one) => accepts.store(one)))
+
+    expect(ends).toEqual(updates.map(() => true))
+    expect(await places()).toEqual([{ user_id: 'anna', title: '3000', seq: '3000' }])
+  }, 60_000)
+
+  test('end at the last update of each place, and those of different places do not wait for each other', async () => {
+    const { accepts } = open()
+    const userIds = Array.from({ length: 20 }, (_, index) => `user-${10 + index}`)
+    const updates = Array.from({ length: 10 }, (_, index) =>
+      userIds.map((userId) => update(userId, 'job-1', `${index + 1}`)),
+    )
+
+    await Promise.all(updates.flat().map((one) => accepts.store(one)))
+
+    expect(await places()).toEqual(userIds.map((userId) => ({ user_id: userId, title: '10', seq: '10' })))
+    expect(await database.db.query('select from event group by xmin')).toHaveLength(10)
+  })
+})
+
+suite('what is sent at once', () => {
+  test('needs a slot, except for what is shown in the inbox', async () => {
+    const full = open({ freeSlots: 0 })
+    const event = rows({ channels: ['inbox', 'mail'] })
+    const [shown, waiting] = event.deliveries
+
+    await full.accepts.store(event)
+
+    expect(idsOf(full.shown)).toEqual([shown?.id])
+    expect(idsOf(full.ran)).toEqual([])
+    expect(await idsIn('ready')).toEqual([waiting?.id])
+    expect(await database.db.query('select id, ids from lease')).toEqual([
+      { id: full.shown[0]?.leaseId, ids: [shown?.id] },
+    ])
+    expect(full.wakes).toBe(1)
+  })
+
+  test('is held under two leases, so that the inbox does not wait for a mail', async () => {
+    const opened = open({ freeSlots: 5 })
+    const event = rows({ channels: ['inbox', 'mail'] })
+    const [shown, mailed] = event.deliveries
+
+    await opened.accepts.store(event)
+
+    expect([idsOf(opened.shown), idsOf(opened.ran)]).toEqual([[shown?.id], [mailed?.id]])
+    expect(opened.freeSlots).toBe(4)
+    expect(await database.db.query('select id, ids from lease order by id')).toEqual([
+      { id: opened.shown[0]?.leaseId, ids: [shown?.id] },
+      { id: opened.ran[0]?.leaseId, ids: [mailed?.id] },
+    ])
+    expect(await idsIn('ready')).toEqual([])
+  })
+
+  test('gives back the slots of what was not stored', async () => {
+    const opened = open({ freeSlots: 5 })
+    const keys = [randomUUID()]
+    await open().accepts.store(rows({ keys }))
+
+    const isStored = await opened.accepts.store(rows({ keys, channels: ['mail'] }))
+    const failure = await opened.accepts
+      .store(rows({ event_type_id: 'none', channels: ['mail'] }))
+      .catch((error: unknown) => error)
+
+    expect(isStored).toBe(false)
+    expect(failure).toBeInstanceOf(Error)
+    expect(opened.freeSlots).toBe(5)
+    expect(opened.ran).toEqual([])
+  })
+})
+
+/** The accepts of a process with so many free slots; none at all: it sends nothing itself. */
+function open({ freeSlots }: { freeSlots?: number } = {}) {
+  const opened = { wakes: 0, freeSlots: freeSlots ?? 0, shown: [] as Claim[], ran: [] as Claim[] }
+  const lane: InstantLane = {
+    reserve(count) {
+      if (count > opened.freeSlots) return false
+      opened.freeSlots -= count
+      return true
+    },
+    release(count) {
+      opened.freeSlots += count
+    },
+    newLease: () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: 30 }),
+    run: (claim) => void opened.ran.push(claim),
+    canShow: () => freeSlots !== undefined,
+    show: (claim) => void opened.shown.push(claim),
+  }
+  const wake = (): void => {
+    opened.wakes += 1
+  }
+  return Object.assign(opened, { accepts: coalescedAccepts(database.db, { wake }, lane) })
+}
+
+function rows({ channels = ['inbox'], ...change }: Partial<EventRows> & { channels?: string[] } = {}): EventRows {
+  const [id, notificationId] = [nextId(), nextId()]
+  return {
+    id,
+    keys: [],
+    body_hash: '00',
+    company_id: '',
+    event_id: id,
+    type: 'job.done',
+    event_type_id: '1',
+    payload: { type: 'job.done', data: {} },
+    jobs_count: channels.length,
+    lane: 0,
+    priority: 1,
+    cancellation_key: null,
+    notifications: [],
+    deliveries: channels.map((channel) => ({
+      id: nextId(),
+      notification_id: notificationId,
+      user_id: 'anna',
+      channel,
+      send_after: null,
+      expires_at: null,
+      time_to_live_seconds: null,
+      is_inbox: channel === 'inbox',
+    })),
+    traces: [],
+    ...change,
+  }
+}
+
+/** An event that replaces what an earlier one of the same key shows. */
+const update = (userId: string, collapseKey: string, title: string): EventRows =>
+  rows({
+    channels: [],
+    notifications: [
+      {
+        id: nextId(),
+        user_id: userId,
+        type: 'job.progress',
+        level: 'info',
+        is_read: false,
+        title,
+        body: null,
+        cta: null,
+        data: {},
+        collapse_key: collapseKey,
+      },
+    ],
+  })
+
+const idsOf = (claims: Claim[]): string[] => claims.flatMap(({ deliveries }) => deliveries.map(({ id }) => id))
+
+async function idsIn(table: 'event' | 'ready'): Promise<string[]> {
+  const found = await database.db.query<{ id: string }>(`select id from ${table} order by id`)
+  return found.map(({ id }) => id)
+}
+
+const places = () =>
+  database.db.query<{ user_id: string; title: string; seq: string }>(
+    'select user_id, title, seq from notification order by user_id',
+  )
