@@ -69,6 +69,28 @@ suite('events that are accepted at the same time', () => {
     expect(await places()).toEqual([{ user_id: 'anna', title: '3000', seq: '3000' }])
   }, 60_000)
 
+  test('wait for an update of the same place that is being stored, and hold back nobody else', async () => {
+    const { accepts } = open()
+    await accepts.store(update('anna', 'job-1', '1'))
+
+    const { second, third, other } = await database.db.transaction(async (tx) => {
+      await tx.query('select from inbox for update')
+      const second = accepts.store(update('anna', 'job-1', '2'))
+      await expect.poll(waiting, { timeout: 10_000, interval: 10 }).toBe(1)
+      const third = accepts.store(update('anna', 'job-1', '3'))
+      const other = accepts.store(update('boris', 'job-1', '1'))
+      await expect.poll(() => idsIn('event'), { timeout: 10_000, interval: 10 }).toHaveLength(2)
+      return { second, third, other }
+    })
+    const ends = await Promise.all([second, third, other])
+
+    expect(ends).toEqual([true, true, true])
+    expect(await places()).toEqual([
+      { user_id: 'anna', title: '3', seq: '3' },
+      { user_id: 'boris', title: '1', seq: '1' },
+    ])
+  })
+
   test('end at the last update of each place, and those of different places do not wait for each other', async () => {
     const { accepts } = open()
     const userIds = Array.from({ length: 20 }, (_, index) => `user-${10 + index}`)
@@ -212,6 +234,13 @@ const idsOf = (claims: Claim[]): string[] => claims.flatMap(({ deliveries }) => 
 async function idsIn(table: 'event' | 'ready'): Promise<string[]> {
   const found = await database.db.query<{ id: string }>(`select id from ${table} order by id`)
   return found.map(({ id }) => id)
+}
+
+async function waiting(): Promise<number> {
+  const found = await database.db.query(
+    `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+  )
+  return found.length
 }
 
 const places = () =>
