@@ -33,12 +33,14 @@ const EVENTS: Record<Preset, Record<Language, Omit<DemoEvent, 'user_id'>>> = {
   done: {
     en: {
       type: 'job.done',
+      channels: ['ws', 'email'],
       title: 'Your report is ready',
       body: '12 pages, made in 40 seconds.',
       cta: { label: 'Open the report', url: '/outbox' },
     },
     ru: {
       type: 'job.done',
+      channels: ['ws', 'email'],
       title: 'Отчёт готов',
       body: '12 страниц за 40 секунд.',
       cta: { label: 'Открыть отчёт', url: '/outbox' },

@@ -158,6 +158,7 @@ suite('an inbox that lost its connection', () => {
     proxy.mend()
 
     await until(() => one.get().status, 'live')
+    await until(() => titles(one), ['meanwhile', 'before'])
     await happen(server, 'cut', 'after')
     await until(() => titles(one), ['after', 'meanwhile', 'before'])
     expect(news).toEqual(['before', 'meanwhile', 'after'])

@@ -105,8 +105,9 @@ function chooseChannels(
 
 function chooseRecipients(event: Event, type: EventType, traces: PlannedTrace[]): string[] {
   const { path, include_initiator: includeInitiator } = type.recipients
-  const field = event.user_id === undefined ? path : 'user_id'
-  const named = event.user_id ?? valueAt(event, path)
+  // Forms without a place for the one recipient of such a type name him in their data.
+  const field = event.user_id === undefined ? path.replace(/^user_id$/, 'data.user_id') : 'user_id'
+  const named = event.user_id ?? valueAt(event, field)
   if (named === undefined || named === null) throw invalidField(field, 'required: it says who is told')
 
   const userIds = new Set<string>()

@@ -125,7 +125,7 @@ async function rowsOf(ports: AcceptPorts, companyId: string, { event, body, name
   if (!type) throw unknownType(names.type, event.type)
   checkPayload(type, event, names.data)
 
-  const planned = plan(event, type, [...ports.channels.values()], new Date())
+  const planned = inWordsOf(names, () => plan(event, type, [...ports.channels.values()], new Date()))
   const id = ports.nextId()
   const eventId = event.id ?? uuidOf(id)
   const notificationIds = new Map<string, string>()
@@ -154,6 +154,18 @@ async function rowsOf(ports: AcceptPorts, companyId: string, { event, body, name
       ...one,
     })),
     traces: planned.traces,
+  }
+}
+
+/** Faults name the fields as the caller's form does. */
+function inWordsOf<Output>(names: Incoming['names'], work: () => Output): Output {
+  try {
+    return work()
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    const fields = error.fields.map(({ field, message }) => ({ field: field.replace(/^data\b/, names.data), message }))
+    const detail = fields.map(({ field, message }) => `${field}: ${message}`).join('; ')
+    throw new AppError(error.code, detail, { cause: error.cause, fields })
   }
 }
 

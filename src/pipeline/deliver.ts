@@ -86,7 +86,9 @@ async function deliverOne(
   }
   ports.metrics.deliveries.inc({ channel: delivery.channel, outcome: result.state })
   const reason = 'reason' in result ? { reason: result.reason } : {}
-  ports.log.info({ ...fields, attempt: delivery.attempt + 1, ...reason }, 'delivery finished')
+  // What went well is in the books and the metrics; a line for each would drown the others.
+  const level = result.state === 'sent' ? 'debug' : 'info'
+  ports.log[level]({ ...fields, attempt: delivery.attempt + 1, ...reason }, 'delivery finished')
 }
 
 async function attempt(

@@ -5,8 +5,8 @@ import type { Claim, InstantLane } from '../queue/queue.ts'
 
 /** How long an idle lane waits before it looks for work that nobody woke it for (a send_after, a retry). */
 const POLL_MS = 500
-/** A lane that has not looked for work for so long is stuck, and the process is not ready. */
-const STUCK_MS = 30_000
+/** A lane that has neither looked for work nor ended any for so long is stuck: longer than any send may take. */
+const STUCK_MS = 90_000
 /** After a failed look (database away), so that an outage is not answered with a storm. */
 const BACKOFF_MS = 1000
 
@@ -26,7 +26,7 @@ export type Worker = {
  */
 export function startWorker(
   { queue, log }: Pick<Ports, 'queue' | 'log'>,
-  { slotsPerLane, batchSize }: { slotsPerLane: number; batchSize: number },
+  { slotsPerLane, batchSize, stuckMs = STUCK_MS }: { slotsPerLane: number; batchSize: number; stuckMs?: number },
   handle: (claim: Claim, signal: AbortSignal, onOver: () => void) => Promise<void>,
 ): Worker {
   const stopping = new AbortController()
@@ -62,6 +62,7 @@ export function startWorker(
 
     function giveBack(count: number): void {
       const wasFull = busy >= slotsPerLane
+      turnedAt = Date.now()
       busy -= count
       if (wasFull && count > 0) nudge()
     }
@@ -93,7 +94,6 @@ export function startWorker(
         isWoken = false
         const free = slotsPerLane - busy
         if (free <= 0) {
-          turnedAt = Date.now()
           await idle(POLL_MS)
           continue
         }
@@ -142,7 +142,7 @@ export function startWorker(
     },
 
     async check() {
-      const stuck = lanes.filter((lane) => Date.now() - lane.turnedAt() > STUCK_MS)
+      const stuck = lanes.filter((lane) => Date.now() - lane.turnedAt() > stuckMs)
       if (stuck.length > 0) throw new Error(`lanes that stopped turning: ${stuck.map(({ lane }) => lane).join(', ')}`)
     },
 
