@@ -15,13 +15,13 @@ suite('a worker', () => {
   const nextId = idGenerator(() => 1)
   let database: FreshDatabase
   let worker: Worker
-  let letGo: () => void = () => {}
+  let letGo: (() => void) | undefined
 
   beforeAll(async () => {
     database = await freshDatabase()
   })
   afterEach(async () => {
-    letGo()
+    letGo?.()
     await worker.stop(1)
   })
   afterAll(() => database.close())
@@ -68,7 +68,7 @@ suite('a worker', () => {
 
     for (let left = 3; left > 0; left--) {
       await expect.poll(() => ends.length).toBeGreaterThan(0)
-      letGo()
+      letGo?.()
     }
 
     expect(most).toBe(2)
