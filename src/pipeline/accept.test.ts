@@ -7,7 +7,7 @@ import { metrics } from '../metrics.ts'
 import { postgresQueue } from '../queue/postgres.ts'
 import { eventTypes } from '../store/event-types.ts'
 import { coalescedAccepts } from '../store/coalesced-accepts.ts'
-import { insertEventType } from '../store/event-type.ts'
+import { insertEventType, putEventType } from '../store/event-type.ts'
 import { accept, acceptBatch, type AcceptPorts, type Incoming } from './accept.ts'
 import { cancelByKey, cancelEvent } from './cancel.ts'
 
@@ -124,6 +124,43 @@ suite('accepting an event', () => {
     const failures = ends.filter((end) => end.status === 'rejected').map((end) => (end.reason as { code: string }).code)
     expect(new Set(failures)).toEqual(new Set(['conflict']))
     expect(await inboxOf('stampede')).toHaveLength(1)
+  })
+
+  test('gives the first answer again although the type would refuse the event today', async () => {
+    const type: EventTypeDefinition = { type: 'changing', recipients: { path: 'user_id' }, channels: ['ws'] }
+    const stored = await insertEventType(database.db, '', type)
+    const first = await accept(ports, '', incoming({ id: 'changed', type: 'changing' }), 'changed-key')
+    await putEventType(database.db, '', {
+      ...type,
+      schema: { type: 'object', required: ['never'] },
+    })
+    ports.eventTypes.changed()
+
+    await expect(accept(ports, '', incoming({ id: 'changed', type: 'changing' }), 'changed-key')).resolves.toEqual({
+      ...first,
+      isReplay: true,
+    })
+    await expect(accept(ports, '', incoming({ id: 'unseen', type: 'changing' }))).rejects.toMatchObject({
+      code: 'invalid',
+    })
+    expect(stored.version).toBe(1)
+  })
+
+  test('counts the time to live by the database, from when the event is due', async () => {
+    await insertEventType(database.db, '', {
+      type: 'short',
+      recipients: { path: 'user_id' },
+      channels: ['ws'],
+      time_to_live_seconds: 60,
+    })
+
+    await accept(ports, '', incoming({ id: 'short-lived', type: 'short' }))
+
+    const [row] = await database.db.query<{ seconds: number }>(
+      `select extract(epoch from expires_at - created_at)::integer as seconds from delivery
+       join event on event.id = delivery.event_id where event.event_id = 'short-lived'`,
+    )
+    expect(row?.seconds).toBe(60)
   })
 
   test('stores a batch as a whole or not at all', async () => {

@@ -147,7 +147,13 @@ async function rowsOf(ports: AcceptPorts, companyId: string, { event, body, name
     lane: planned.lane,
     priority: planned.priority,
     cancellation_key: event.cancellation_key ?? null,
-    notifications: planned.notifications.map((one) => ({ id: notificationIdOf(one.user_id), ...one })),
+    notifications: planned.notifications.map(({ user_id, level, is_read, collapse_key }) => ({
+      id: notificationIdOf(user_id),
+      user_id,
+      level,
+      is_read,
+      collapse_key,
+    })),
     deliveries: planned.deliveries.map((one) => ({
       id: ports.nextId(),
       notification_id: notificationIdOf(one.user_id),

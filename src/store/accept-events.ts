@@ -1,4 +1,4 @@
-import type { Cta, Level } from '../core/event.ts'
+import type { Level } from '../core/event.ts'
 import type { JsonObject } from '../core/json.ts'
 import type { Queryable } from '../db/db.ts'
 
@@ -16,19 +16,8 @@ export type EventRows = {
   lane: number
   priority: number
   cancellation_key: string | null
-  /** Those that are shown as the event is accepted; the others are written when they are. */
-  notifications: {
-    id: string
-    user_id: string
-    type: string
-    level: Level
-    is_read: boolean
-    title: string | null
-    body: string | null
-    cta: Cta | null
-    data: JsonObject
-    collapse_key: string | null
-  }[]
+  /** Those that are shown as the event is accepted, in its own words; the others are written when they are. */
+  notifications: { id: string; user_id: string; level: Level; is_read: boolean; collapse_key: string | null }[]
   deliveries: {
     id: string
     notification_id: string
@@ -110,10 +99,10 @@ stored as (
   returning id
 ),
 told as materialized (
-  select fresh.company_id, fresh.event_id as public_event_id, n.*
+  select fresh.company_id, fresh.event_id as public_event_id, fresh.type, fresh.payload ->> 'title' as title,
+    fresh.payload ->> 'body' as body, fresh.payload -> 'cta' as cta, fresh.payload -> 'data' as data, n.*
   from jsonb_to_recordset($2::text::jsonb) as n(
-    id bigint, event_id bigint, user_id text, type text, level text, is_read boolean, title text, body text, cta jsonb,
-    data jsonb, collapse_key text)
+    id bigint, event_id bigint, user_id text, level text, is_read boolean, collapse_key text)
   join fresh on fresh.id = n.event_id
 ),
 heads as (

@@ -213,20 +213,8 @@ function rows({ channels = ['inbox'], ...change }: Partial<EventRows> & { channe
 const update = (userId: string, collapseKey: string, title: string): EventRows =>
   rows({
     channels: [],
-    notifications: [
-      {
-        id: nextId(),
-        user_id: userId,
-        type: 'job.progress',
-        level: 'info',
-        is_read: false,
-        title,
-        body: null,
-        cta: null,
-        data: {},
-        collapse_key: collapseKey,
-      },
-    ],
+    payload: { type: 'job.progress', title, data: {} },
+    notifications: [{ id: nextId(), user_id: userId, level: 'info', is_read: false, collapse_key: collapseKey }],
   })
 
 const idsOf = (claims: Claim[]): string[] => claims.flatMap(({ deliveries }) => deliveries.map(({ id }) => id))
