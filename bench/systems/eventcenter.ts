@@ -41,7 +41,7 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
   const log = pino({ level: 'error' }, pino.destination(2))
   const db = connect(url, { maxConnections: 10 })
   const nextId = idGenerator(() => process.pid % 256)
-  const queue = postgresQueue({ db, nextId, workerId: randomUUID(), leaseSeconds: 30 })
+  const queue = postgresQueue({ db, nextId, workerId: randomUUID(), leaseSeconds: 30, isShared: true })
   const channel = noop.open({}, {} as Parameters<typeof noop.open>[1])
   const channels = new Map([[channel.name, channel]])
   const newLease = () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: 30 })
