@@ -1,4 +1,5 @@
 import type { Channel } from '../channels/channel.ts'
+import { afterSilence } from '../core/delivery-life.ts'
 import { AppError, DeliveryError } from '../core/errors.ts'
 import { retryDelay } from '../core/retry.ts'
 import { TemplateError } from '../render/renderer.ts'
@@ -26,8 +27,7 @@ export function resultOfFailure(
 
   if (verdict === 'reject' || verdict === 'forget-address') return { id, state: 'failed', verdict, reason }
   if (verdict === 'uncertain') {
-    // Resent once: a second doubt about the same message is for a person.
-    return channel.onUncertain === 'resend' && crashes === 0
+    return afterSilence(crashes, channel.onUncertain) === 'retry'
       ? { id, state: 'retry', verdict, reason, afterSeconds: uncertainResendSeconds }
       : { id, state: 'uncertain', reason }
   }

@@ -1,5 +1,8 @@
 import { STATES } from '../core/delivery.ts'
+import { CHANGES } from '../core/delivery-life.ts'
 import type { Queryable } from '../db/db.ts'
+
+const { from, to } = CHANGES.cancel
 
 /**
  * Cancels events by row id: what waits is cancelled now, what a worker holds but has not begun to send is refused to it
@@ -19,8 +22,8 @@ export async function cancelEvents(db: Queryable, companyId: string, rowIds: rea
        returning ready.id
      ),
      finished as (
-       update delivery set state = ${STATES.cancelled}, finished_at = now(), reason = 'cancelled'
-       where id in (select id from waiting) and state = ${STATES.ready} returning id
+       update delivery set state = ${STATES[to.state]}, finished_at = now(), reason = 'cancelled'
+       where id in (select id from waiting) and state = ${STATES[from.state]} returning id
      )
      select count(*)::integer as count from finished`,
     [rowIds, companyId],

@@ -125,17 +125,17 @@ const PLANTED: [rule: string, plant: string, found: { id: string; detail: RegExp
   [
     'changes-are-legal',
     `update attempt_log set verdict = 'reject' where delivery_id = 105 and n = 1`,
-    { id: '105', detail: /went on after a refusal/ },
+    { id: '105', detail: /no way leads to state 4 by "reject reject"/ },
   ],
   [
     'changes-are-legal',
     `update attempt_log set verdict = 'forget-address' where delivery_id = 102`,
-    { id: '102', detail: /refused, and did not fail/ },
+    { id: '102', detail: /no way leads to state 0 by "forget-address"/ },
   ],
   [
     'changes-are-legal',
     `update attempt_log set verdict = 'retry' where delivery_id = 106; update delivery set crashes = 0 where id = 106`,
-    { id: '106', detail: /uncertain without a doubt/ },
+    { id: '106', detail: /no way leads to state 9 by "retry"/ },
   ],
   [
     'changes-are-legal',
@@ -147,7 +147,18 @@ const PLANTED: [rule: string, plant: string, found: { id: string; detail: RegExp
   [
     'changes-are-legal',
     `delete from attempt_log where delivery_id = 105; update delivery set attempt = 0 where id = 105`,
-    { id: '105', detail: /failed without an attempt/ },
+    { id: '105', detail: /no way leads to state 4 by ""/ },
+  ],
+  [
+    'changes-are-legal',
+    `update attempt_log set verdict = 'retry' where delivery_id = 112; update delivery set crashes = 0 where id = 112`,
+    { id: '112', detail: /settled without a doubt/ },
+  ],
+  [
+    'changes-are-legal',
+    `insert into attempt_log (delivery_id, n, verdict, message) values (103, 2, 'uncertain', 'died'), (103, 3, 'uncertain', 'died');
+     update delivery set attempt = 3, crashes = 3 where id = 103`,
+    { id: '103', detail: /no way leads to state 0 by "uncertain uncertain uncertain"/ },
   ],
   ['doubt-is-kept', 'delete from dead where delivery_id = 106', { id: '106', detail: /no dead letter/ }],
   [

@@ -1,4 +1,5 @@
 import { STATES } from '../core/delivery.ts'
+import { possibleTrails } from '../core/delivery-life.ts'
 
 /** What a rule walks through, a page at a time; `queue` is looked at as a whole. */
 export type Scope = 'queue' | 'event' | 'delivery' | 'notification' | 'inbox' | 'dead' | 'idem'
@@ -28,6 +29,8 @@ export type Knowledge = {
   /** Days that notifications are kept; 0 is for ever. */
   notificationDays: number
 }
+
+const POSSIBLE_TRAILS = `array[${[...possibleTrails()].map((trail) => `'${trail}'`).join(', ')}]`
 
 /** Deliveries of the page that a worker will find: due or not, or in somebody's hands. */
 const HELD = `held as materialized (
@@ -149,17 +152,18 @@ order by id limit $3`,
     scope: 'delivery',
     sql: `
 with log as (
-  select delivery_id, (array_agg(verdict order by n desc))[1] as last_verdict,
-    count(*) filter (where verdict not in ('retry', 'uncertain') and n > attempts_before) as refusals
-  from attempt_log join delivery on id = delivery_id where delivery_id > $1 and delivery_id <= $2 group by delivery_id
+  select delivery_id, string_agg(verdict, ' ' order by n) filter (
+    where n > attempts_before and (verdict <> 'retry' or n = last)) as trail
+  from (
+    select delivery_id, n, verdict, max(n) over (partition by delivery_id) as last from attempt_log
+    where delivery_id > $1 and delivery_id <= $2
+  ) as line join delivery on id = delivery_id
+  group by delivery_id
 ),
 told as (
   select delivery.id, case
-    when refusals > 1 or refusals > 0 and last_verdict in ('retry', 'uncertain') then 'went on after a refusal'
-    when refusals > 0 and state <> ${failed} then 'refused, and did not fail'
-    when state = ${sent} and attempt = 0 then 'sent without an attempt'
-    when state = ${failed} and last_verdict is null then 'failed without an attempt'
-    when state = ${uncertain} and last_verdict is distinct from 'uncertain' then 'uncertain without a doubt'
+    when concat_ws(' ', state, trail) <> all(${POSSIBLE_TRAILS}) then format('no way leads to state %s by "%s"', state, trail)
+    when state = ${sent} and reason = 'settled as sent' and coalesce(trail, '') not like '%uncertain' then 'settled without a doubt'
     when state = ${expired} and (expires_at is null or expires_at > finished_at) then 'expired before its time'
     when state = ${cancelled} and coalesce(reason, 'cancelled') = 'cancelled' and not exists (
       select from event where event.id = delivery.event_id and event.cancelled_at is not null) then 'cancelled by nobody'

@@ -1,8 +1,11 @@
 import { STATES } from '../core/delivery.ts'
+import { CHANGES } from '../core/delivery-life.ts'
 import { LANES } from '../core/event.ts'
 import type { JsonObject } from '../core/json.ts'
 import type { Queryable } from '../db/db.ts'
 import type { LetterKind } from './dead-letters.ts'
+
+const SENDING_AGAIN = { failed: CHANGES['send again'], uncertain: CHANGES['send in spite of doubt'] }
 
 /** `same`: the version of the template that it was rendered from before, where there is one. `current`: today's. */
 export type TemplateChoice = 'same' | 'current'
@@ -27,6 +30,7 @@ export async function requeueLetters(
   ids: readonly string[],
   { kind, template, data, pace }: Requeue,
 ): Promise<string[]> {
+  const { from, to } = SENDING_AGAIN[kind]
   const rows = await db.query<{ id: string }>(
     `with locked as (
        select delivery_id from dead where delivery_id = any($2::bigint[]) and kind = $3 order by delivery_id for update
@@ -36,7 +40,7 @@ export async function requeueLetters(
      ),
      revived as (
        update delivery set
-         state = ${STATES.ready},
+         state = $8,
          attempts_before = attempt,
          crashes = 0,
          run_at = least(greatest(now(), $6::timestamptz) + place / $7::float8 * interval '1 second', expires_at),
@@ -46,7 +50,7 @@ export async function requeueLetters(
          vars = case when $5::text is null then vars else coalesce(vars, '{}') || $5::text::jsonb end
        from placed, event
        where delivery.id = delivery_id and delivery.company_id = $1 and event.id = delivery.event_id
-         and delivery.state in (${STATES.failed}, ${STATES.uncertain})
+         and delivery.state = $9
          and event.cancelled_at is null and (expires_at is null or expires_at > now())
        returning delivery.id, delivery.priority, delivery.run_at
      ),
@@ -66,6 +70,8 @@ export async function requeueLetters(
       data === undefined ? null : JSON.stringify(data),
       pace?.from ?? null,
       pace?.perSecond ?? 1e9,
+      STATES[to.state],
+      STATES[from.state],
     ],
   )
   return rows.map((row) => row.id)
@@ -78,16 +84,17 @@ export async function settleLetter(
   id: string,
   outcome: 'sent' | 'failed',
 ): Promise<boolean> {
+  const { from, to } = CHANGES[`settle as ${outcome}`]
   const rows = await db.query(
     `with settled as (
        update delivery set state = $3, finished_at = now(), reason = $4
        from dead
-       where delivery.id = $2 and delivery.company_id = $1 and delivery.state = ${STATES.uncertain}
+       where delivery.id = $2 and delivery.company_id = $1 and delivery.state = $5
          and dead.delivery_id = delivery.id
        returning delivery.id
      )
      delete from dead using settled where dead.delivery_id = settled.id returning delivery_id`,
-    [companyId, id, STATES[outcome], `settled as ${outcome}`],
+    [companyId, id, STATES[to.state], `settled as ${outcome}`, STATES[from.state]],
   )
   return rows.length > 0
 }
@@ -96,9 +103,9 @@ export async function settleLetter(
 export async function discardLetter(db: Queryable, companyId: string, id: string): Promise<boolean> {
   const rows = await db.query(
     `delete from dead using delivery
-     where dead.delivery_id = $2 and dead.kind = 'failed' and delivery.id = dead.delivery_id and delivery.company_id = $1
+     where dead.delivery_id = $2 and dead.kind = $3 and delivery.id = dead.delivery_id and delivery.company_id = $1
      returning delivery_id`,
-    [companyId, id],
+    [companyId, id, CHANGES.discard.from.state],
   )
   return rows.length > 0
 }

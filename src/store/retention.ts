@@ -1,4 +1,5 @@
-import { STATES } from '../core/delivery.ts'
+import { isFinal, STATES } from '../core/delivery.ts'
+import { CHANGES } from '../core/delivery-life.ts'
 import type { Queryable } from '../db/db.ts'
 
 /*
@@ -12,6 +13,9 @@ const deleting =
   async (db, days, limit) =>
     (await db.query(sql, [days, limit])).length
 
+const givenUp = CHANGES['give up a doubt']
+/** States of which something is yet to come. */
+const OPEN_STATES = Object.values(STATES).filter((state) => !isFinal(state))
 const CUT = 'now() - make_interval(days => $1)'
 
 /** Dead letters that nobody dealt with: failed ones stay failed, and uncertain ones become so. */
@@ -20,8 +24,8 @@ export const endOldDeadLetters = deleting(
      select delivery_id from dead where at < ${CUT} order by at limit $2 for update skip locked
    ),
    settled as (
-     update delivery set state = ${STATES.failed}, finished_at = now(), reason = 'nobody settled it'
-     from old where delivery.id = delivery_id and delivery.state = ${STATES.uncertain}
+     update delivery set state = ${STATES[givenUp.to.state]}, finished_at = now(), reason = 'nobody settled it'
+     from old where delivery.id = delivery_id and delivery.state = ${STATES[givenUp.from.state]}
    )
    delete from dead using old where dead.delivery_id = old.delivery_id returning dead.delivery_id`,
 )
@@ -61,7 +65,7 @@ export const deleteOldReplays = deleting(
 export const deleteStrayDeliveries = deleting(
   `delete from delivery_other where id = any(array(
      select id from delivery_other
-     where id < row_id_at(${CUT}) and state not in (${STATES.ready}, ${STATES.uncertain})
+     where id < row_id_at(${CUT}) and state not in (${OPEN_STATES.join(', ')})
        and not exists (select from dead where dead.delivery_id = delivery_other.id)
      order by id limit $2 for update skip locked))
    returning id`,
