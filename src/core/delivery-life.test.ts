@@ -21,30 +21,30 @@ type Step = { name: ChangeName; verdict: Verdict | undefined; before: Life; next
 type Policy = 'resend' | 'hold'
 
 const change = (name: ChangeName): Change => CHANGES[name]
-const isHeld = ({ place }: Life): boolean => place === 'lease' || place === 'begun'
+const isHeld = ({ stage }: Life): boolean => stage === 'lease' || stage === 'begun'
 /** What may have arrived since a person last decided. */
 const copiesOf = ({ crashes, attempt, attemptsBefore, verdicts }: Life): number =>
   crashes + (attempt - attemptsBefore - verdicts.length)
 const RUNS = { numRuns: 1000 }
 
 suite('the life of a delivery', () => {
-  test('is in one place at a time, which fits its state', () => {
+  test('is in one stage at a time, which fits its state', () => {
     everyWay((steps) => {
       for (const { next } of steps) {
-        const places = {
-          waiting: next.place === 'queue' && next.state === 'ready',
+        const stages = {
+          waiting: next.stage === 'queue' && next.state === 'ready',
           held: isHeld(next) && next.state === 'ready',
-          letter: next.place === 'letter' && (next.state === 'failed' || next.state === 'uncertain'),
-          settled: next.place === 'settled' && isFinal(STATES[next.state]),
+          letter: next.stage === 'letter' && (next.state === 'failed' || next.state === 'uncertain'),
+          settled: next.stage === 'settled' && isFinal(STATES[next.state]),
         }
-        expect(Object.values(places).filter(Boolean)).toHaveLength(1)
+        expect(Object.values(stages).filter(Boolean)).toHaveLength(1)
       }
     })
   })
 
   test('ends once, for good', () => {
     everyWay((steps) => {
-      const settled = steps.findIndex(({ next }) => next.place === 'settled')
+      const settled = steps.findIndex(({ next }) => next.stage === 'settled')
 
       expect([-1, steps.length - 1]).toContain(settled)
       for (const { next } of steps.slice(settled === -1 ? steps.length : settled)) expect(changesOf(next)).toEqual([])
@@ -61,9 +61,9 @@ suite('the life of a delivery', () => {
 
   test('leaves the dead letters only where a person says so, or is forgotten', () => {
     everyWay((steps) => {
-      for (const { name, before, next } of steps.filter((step) => step.before.place === 'letter')) {
+      for (const { name, before, next } of steps.filter((step) => step.before.stage === 'letter')) {
         expect(['person', 'retention']).toContain(change(name).by)
-        if (next.place === 'queue') expect(change(name).by).toBe('person')
+        if (next.stage === 'queue') expect(change(name).by).toBe('person')
         expect(next.attempt).toBe(before.attempt)
       }
     })
@@ -93,7 +93,7 @@ suite('the life of a delivery', () => {
 
   test('cannot be cancelled by its caller once somebody holds it', () => {
     everyWay((steps) => {
-      for (const { before } of steps.filter(({ name }) => name === 'cancel')) expect(before.place).toBe('queue')
+      for (const { before } of steps.filter(({ name }) => name === 'cancel')) expect(before.stage).toBe('queue')
     })
   })
 
@@ -103,8 +103,8 @@ suite('the life of a delivery', () => {
         const status = statusOf({ state: STATES[next.state], attempt: next.attempt, leased: isHeld(next) })
 
         expect(status === 'SENDING').toBe(isHeld(next))
-        expect(status === 'PENDING').toBe(next.place === 'queue' && next.attempt === 0)
-        expect(status === 'RETRYING').toBe(next.place === 'queue' && next.attempt > 0)
+        expect(status === 'PENDING').toBe(next.stage === 'queue' && next.attempt === 0)
+        expect(status === 'RETRYING').toBe(next.stage === 'queue' && next.attempt > 0)
         if (next.state !== 'ready') expect(status).toBe(next.state.toUpperCase())
       }
     })
@@ -130,11 +130,11 @@ suite('the life of a delivery', () => {
 
   test('refuses what does not fit, and changes nothing then', () => {
     expect(after(PLANNED, 'sent')).toBeNull()
-    expect(after({ ...PLANNED, place: 'begun' }, 'retry')).toBeNull()
-    expect(after({ ...PLANNED, place: 'begun' }, 'retry', 'reject')).toBeNull()
-    expect(after({ ...PLANNED, place: 'begun' }, 'sent', 'retry')).toBeNull()
+    expect(after({ ...PLANNED, stage: 'begun' }, 'retry')).toBeNull()
+    expect(after({ ...PLANNED, stage: 'begun' }, 'retry', 'reject')).toBeNull()
+    expect(after({ ...PLANNED, stage: 'begun' }, 'sent', 'retry')).toBeNull()
     expect(
-      after({ ...PLANNED, place: 'begun', crashes: MAX_CRASHES - 1 }, 'resend after a crash', 'uncertain'),
+      after({ ...PLANNED, stage: 'begun', crashes: MAX_CRASHES - 1 }, 'resend after a crash', 'uncertain'),
     ).toBeNull()
   })
 })
@@ -151,7 +151,7 @@ suite('a doubt', () => {
 
   test('has a legal consequence, at any time', () => {
     everyWay((steps) => {
-      for (const { next } of steps.filter((step) => step.next.place === 'begun')) {
+      for (const { next } of steps.filter((step) => step.next.stage === 'begun')) {
         for (const policy of ['resend', 'hold'] as const) {
           expect(after(next, afterCrash(next.crashes, policy), 'uncertain')).not.toBeNull()
           expect(after(next, afterSilence(next.crashes, policy), 'uncertain')).not.toBeNull()
@@ -184,7 +184,7 @@ function everyWay(holds: (steps: Step[]) => void, policy?: Policy): void {
         // Most draws go on, so that long lives are met as often as short ones.
         const choices = changesOf(life)
           .filter((choice) => !policy || wouldTake(policy, life, choice))
-          .filter(({ next }) => draw % 5 === 0 || next.place !== 'settled')
+          .filter(({ next }) => draw % 5 === 0 || next.stage !== 'settled')
         const choice = choices[Math.floor(draw / 5) % choices.length]
         if (!choice) break
         steps.push({ ...choice, before: life })
@@ -210,8 +210,8 @@ function canSettle(life: Life): boolean {
   const seen = new Set<string>()
   const open = [life]
   for (let one = open.pop(); one; one = open.pop()) {
-    if (one.place === 'settled') return true
-    const key = `${one.state} ${one.place}`
+    if (one.stage === 'settled') return true
+    const key = `${one.state} ${one.stage}`
     if (seen.has(key)) continue
     seen.add(key)
     open.push(...changesOf(one).map(({ next }) => next))

@@ -2,15 +2,15 @@ import { STATES, type State } from './delivery.ts'
 import type { Verdict } from './errors.ts'
 
 /**
- * Where a delivery is, in one place at a time: it waits in the `queue`; a worker holds it under a `lease`, and may be
+ * How far a delivery has come, one stage at a time: it waits in the `queue`; a worker holds it under a `lease`, and may be
  * sending it once that has `begun`; it waits for a person as a dead `letter`; or it is `settled`, for good.
  */
-export type Place = 'queue' | 'lease' | 'begun' | 'letter' | 'settled'
+export type Stage = 'queue' | 'lease' | 'begun' | 'letter' | 'settled'
 
 /** What decides what may become of a delivery. */
 export type Life = {
   state: State
-  place: Place
+  stage: Stage
   /** Attempts that ended. */
   attempt: number
   /** Those before a person last sent it again. */
@@ -24,7 +24,7 @@ export type Life = {
 /** A delivery as it is planned. */
 export const PLANNED: Life = {
   state: 'ready',
-  place: 'queue',
+  stage: 'queue',
   attempt: 0,
   attemptsBefore: 0,
   crashes: 0,
@@ -34,86 +34,86 @@ export const PLANNED: Life = {
 /** A delivery that ended this many workers while it was being sent is not tried again. */
 export const MAX_CRASHES = 3
 
-/** `by` whom, from which state and places, to which state and place; `attempt`: it ends one, `accepted` or with a verdict. */
+/** `by` whom, from which state and stages, to which state and stage; `attempt`: it ends one, `accepted` or with a verdict. */
 export type Change = {
   by: 'worker' | 'recovery' | 'caller' | 'person' | 'retention'
-  from: { state: State; places: readonly Place[] }
-  to: { state: State; place: Place }
+  from: { state: State; stages: readonly Stage[] }
+  to: { state: State; stage: Stage }
   attempt?: 'accepted' | readonly Verdict[]
 }
 
-const waiting = { state: 'ready', places: ['queue'] } as const
-const idle = { state: 'ready', places: ['lease'] } as const
-const begun = { state: 'ready', places: ['begun'] } as const
+const waiting = { state: 'ready', stages: ['queue'] } as const
+const idle = { state: 'ready', stages: ['lease'] } as const
+const begun = { state: 'ready', stages: ['begun'] } as const
 /** What may safely be repeated is sent without a note that it has begun. */
-const held = { state: 'ready', places: ['lease', 'begun'] } as const
-const failed = { state: 'failed', places: ['letter'] } as const
-const doubtful = { state: 'uncertain', places: ['letter'] } as const
+const held = { state: 'ready', stages: ['lease', 'begun'] } as const
+const failed = { state: 'failed', stages: ['letter'] } as const
+const doubtful = { state: 'uncertain', stages: ['letter'] } as const
 
 /** Everything that can happen to a delivery. Those that end in `settled` are the last. */
 export const CHANGES = {
-  claim: { by: 'worker', from: waiting, to: { state: 'ready', place: 'lease' } },
-  'claim as begun': { by: 'worker', from: waiting, to: { state: 'ready', place: 'begun' } },
-  begin: { by: 'worker', from: idle, to: { state: 'ready', place: 'begun' } },
-  release: { by: 'worker', from: idle, to: { state: 'ready', place: 'queue' } },
+  claim: { by: 'worker', from: waiting, to: { state: 'ready', stage: 'lease' } },
+  'claim as begun': { by: 'worker', from: waiting, to: { state: 'ready', stage: 'begun' } },
+  begin: { by: 'worker', from: idle, to: { state: 'ready', stage: 'begun' } },
+  release: { by: 'worker', from: idle, to: { state: 'ready', stage: 'queue' } },
 
   // The results that a worker records have the names of `Result` (queue/queue.ts).
-  sent: { by: 'worker', from: held, to: { state: 'sent', place: 'settled' }, attempt: 'accepted' },
-  expired: { by: 'worker', from: held, to: { state: 'expired', place: 'settled' } },
-  cancelled: { by: 'worker', from: held, to: { state: 'cancelled', place: 'settled' } },
-  skipped: { by: 'worker', from: held, to: { state: 'skipped', place: 'settled' } },
-  postponed: { by: 'worker', from: held, to: { state: 'ready', place: 'queue' } },
-  retry: { by: 'worker', from: held, to: { state: 'ready', place: 'queue' }, attempt: ['retry', 'uncertain'] },
+  sent: { by: 'worker', from: held, to: { state: 'sent', stage: 'settled' }, attempt: 'accepted' },
+  expired: { by: 'worker', from: held, to: { state: 'expired', stage: 'settled' } },
+  cancelled: { by: 'worker', from: held, to: { state: 'cancelled', stage: 'settled' } },
+  skipped: { by: 'worker', from: held, to: { state: 'skipped', stage: 'settled' } },
+  postponed: { by: 'worker', from: held, to: { state: 'ready', stage: 'queue' } },
+  retry: { by: 'worker', from: held, to: { state: 'ready', stage: 'queue' }, attempt: ['retry', 'uncertain'] },
   failed: {
     by: 'worker',
     from: held,
-    to: { state: 'failed', place: 'letter' },
+    to: { state: 'failed', stage: 'letter' },
     attempt: ['retry', 'reject', 'forget-address'],
   },
-  uncertain: { by: 'worker', from: held, to: { state: 'uncertain', place: 'letter' }, attempt: ['uncertain'] },
+  uncertain: { by: 'worker', from: held, to: { state: 'uncertain', stage: 'letter' }, attempt: ['uncertain'] },
 
   // The worker died: what it had not begun goes back, what it had is judged by `afterCrash`.
-  return: { by: 'recovery', from: idle, to: { state: 'ready', place: 'queue' } },
+  return: { by: 'recovery', from: idle, to: { state: 'ready', stage: 'queue' } },
   'resend after a crash': {
     by: 'recovery',
     from: begun,
-    to: { state: 'ready', place: 'queue' },
+    to: { state: 'ready', stage: 'queue' },
     attempt: ['uncertain'],
   },
   'hold after a crash': {
     by: 'recovery',
     from: begun,
-    to: { state: 'uncertain', place: 'letter' },
+    to: { state: 'uncertain', stage: 'letter' },
     attempt: ['uncertain'],
   },
   'fail after a crash': {
     by: 'recovery',
     from: begun,
-    to: { state: 'failed', place: 'letter' },
+    to: { state: 'failed', stage: 'letter' },
     attempt: ['uncertain'],
   },
 
   // What a worker holds is refused to it when it wants to begin, and ends as `cancelled`.
-  cancel: { by: 'caller', from: waiting, to: { state: 'cancelled', place: 'settled' } },
+  cancel: { by: 'caller', from: waiting, to: { state: 'cancelled', stage: 'settled' } },
 
-  'send again': { by: 'person', from: failed, to: { state: 'ready', place: 'queue' } },
-  discard: { by: 'person', from: failed, to: { state: 'failed', place: 'settled' } },
-  'send in spite of doubt': { by: 'person', from: doubtful, to: { state: 'ready', place: 'queue' } },
-  'settle as sent': { by: 'person', from: doubtful, to: { state: 'sent', place: 'settled' } },
-  'settle as failed': { by: 'person', from: doubtful, to: { state: 'failed', place: 'settled' } },
+  'send again': { by: 'person', from: failed, to: { state: 'ready', stage: 'queue' } },
+  discard: { by: 'person', from: failed, to: { state: 'failed', stage: 'settled' } },
+  'send in spite of doubt': { by: 'person', from: doubtful, to: { state: 'ready', stage: 'queue' } },
+  'settle as sent': { by: 'person', from: doubtful, to: { state: 'sent', stage: 'settled' } },
+  'settle as failed': { by: 'person', from: doubtful, to: { state: 'failed', stage: 'settled' } },
 
-  'forget a failure': { by: 'retention', from: failed, to: { state: 'failed', place: 'settled' } },
-  'give up a doubt': { by: 'retention', from: doubtful, to: { state: 'failed', place: 'settled' } },
+  'forget a failure': { by: 'retention', from: failed, to: { state: 'failed', stage: 'settled' } },
+  'give up a doubt': { by: 'retention', from: doubtful, to: { state: 'failed', stage: 'settled' } },
 } as const satisfies Record<string, Change>
 export type ChangeName = keyof typeof CHANGES
 
 /** The delivery after a change, or null where that cannot happen to it. `verdict` is that of the attempt which it ends. */
 export function after(life: Life, name: ChangeName, verdict?: Verdict): Life | null {
   const { by, from, to, attempt }: Change = CHANGES[name]
-  if (life.state !== from.state || !from.places.includes(life.place)) return null
+  if (life.state !== from.state || !from.stages.includes(life.stage)) return null
   if (!isPossible(attempt, verdict)) return null
 
-  if (by === 'person' && to.place === 'queue') {
+  if (by === 'person' && to.stage === 'queue') {
     return { ...life, ...to, attemptsBefore: life.attempt, crashes: 0, verdicts: [] }
   }
   const crashes = life.crashes + (verdict === 'uncertain' ? 1 : 0)

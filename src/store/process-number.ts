@@ -6,16 +6,17 @@ const LEASE_SECONDS = 60
 export type ProcessInfo = { processId: string; host: string; pid: number; roles: readonly string[] }
 
 /**
- * Takes the smallest number (0 to 255) that no living process holds: the process part of row ids. Also tells operators
- * which processes live. Throws when all are taken.
+ * Takes a number (0 to 255) that no living process holds: the process part of row ids. Never-used ones go first, then
+ * those that have been free the longest: a process that was paused and goes on meets nobody under its number. Also tells
+ * operators which processes live. Throws when all are taken.
  */
 export async function takeProcessNumber(db: Queryable, info: ProcessInfo): Promise<number> {
   const rows = await db.query<{ number: number }>(
     `insert into process (number, process_id, host, pid, roles, until)
      select n, $1, $2, $3, $4, now() + make_interval(secs => ${LEASE_SECONDS})
-     from generate_series(0, 255) n
-     where not exists (select from process where number = n and until > now())
-     order by n limit 1
+     from generate_series(0, 255) n left join process on process.number = n
+     where process.until is null or process.until <= now()
+     order by process.until nulls first, n limit 1
      on conflict (number) do update set process_id = excluded.process_id, host = excluded.host, pid = excluded.pid,
        roles = excluded.roles, started_at = now(), until = excluded.until
        where process.until <= now()
