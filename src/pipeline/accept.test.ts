@@ -130,6 +130,8 @@ suite('accepting an event', () => {
     const type: EventTypeDefinition = { type: 'changing', recipients: { path: 'user_id' }, channels: ['ws'] }
     const stored = await insertEventType(database.db, '', type)
     const first = await accept(ports, '', incoming({ id: 'changed', type: 'changing' }), 'changed-key')
+    const list = [incoming({ id: 'changed-in-list', type: 'changing' })]
+    const firstList = await acceptBatch(ports, '', list, 'changed-list-key')
     await putEventType(database.db, '', {
       ...type,
       schema: { type: 'object', required: ['never'] },
@@ -140,6 +142,11 @@ suite('accepting an event', () => {
       ...first,
       isReplay: true,
     })
+    await expect(acceptBatch(ports, '', list, 'changed-list-key')).resolves.toEqual({
+      events: firstList.events.map((event) => ({ ...event, isReplay: true })),
+      isReplay: true,
+    })
+    await expect(acceptBatch(ports, '', list, 'another-key')).rejects.toMatchObject({ code: 'invalid' })
     await expect(accept(ports, '', incoming({ id: 'unseen', type: 'changing' }))).rejects.toMatchObject({
       code: 'invalid',
     })

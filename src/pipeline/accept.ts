@@ -9,11 +9,10 @@ import { payloadFaults } from '../core/payload-schema.ts'
 import { plan, unknownType } from '../core/plan.ts'
 import type { Queryable } from '../db/db.ts'
 import type { Ports } from '../ports.ts'
-import type { EventRows } from '../store/accept-events.ts'
-import { acceptEvents } from '../store/accept-events.ts'
-import { collapseKeysOf, type Accepts } from '../store/coalesced-accepts.ts'
-import type { KeyRecord } from '../store/idempotency.ts'
-import { findKeys, idempotencyKey, keepBatchKey } from '../store/idempotency.ts'
+import { inProgress, itemError, replay, replayBatch, storeBatch } from '../store/accept-batch.ts'
+import type { Accepts } from '../store/coalesced-accepts.ts'
+import type { Accepted, EventRows } from '../store/event-rows.ts'
+import { findKeys, idempotencyKey } from '../store/idempotency.ts'
 
 /** An event as it came in: its normal form, and the body it was read from, for the fingerprint. */
 export type Incoming = {
@@ -22,8 +21,6 @@ export type Incoming = {
   /** What the form calls `type` and `data`, for messages about them. */
   names: { type: string; data: string }
 }
-
-export type Accepted = { event_id: string; jobs_count: number; isReplay: boolean }
 
 export type AcceptPorts = Pick<Ports, 'db' | 'queue' | 'eventTypes' | 'channels' | 'nextId' | 'metrics'> & {
   accepts: Accepts
@@ -47,9 +44,7 @@ export async function accept(
   if (requestKey !== undefined) rows.keys.push(idempotencyKey('request', companyId, requestKey))
 
   return withKeys(rows.keys, async () => {
-    // One key: the event may share a statement with others. Two keys stand or fall together.
-    const isStored = rows.keys.length < 2 ? await ports.accepts.store(rows) : await storeAlone(ports, rows)
-    if (!isStored) return replay(rows, await findKeys(ports.db, rows.keys))
+    if (!(await ports.accepts.store(rows))) return replay(rows, await findKeys(ports.db, rows.keys))
 
     ports.metrics.accepted.inc()
     return { event_id: rows.event_id, jobs_count: rows.jobs_count, isReplay: false }
@@ -66,31 +61,24 @@ export async function acceptBatch(
   items: readonly Incoming[],
   requestKey?: string,
 ): Promise<{ events: Accepted[]; isReplay: boolean }> {
-  const rows: EventRows[] = []
-  for (const [index, item] of items.entries()) rows.push(await inItem(index, rowsOf(ports, companyId, item)))
-  refuseRepeatedIds(rows)
   const batch =
     requestKey === undefined
       ? null
-      : {
-          key: idempotencyKey('batch', companyId, requestKey),
-          bodyHash: fingerprint(items.map((item) => item.body)),
-        }
+      : { key: idempotencyKey('batch', companyId, requestKey), bodyHash: fingerprint(items.map((item) => item.body)) }
+  const rows: EventRows[] = []
+  try {
+    for (const [index, item] of items.entries()) rows.push(await inItem(index, rowsOf(ports, companyId, item)))
+  } catch (refusal) {
+    // What was accepted once is answered as it was then, also when a type would refuse it today.
+    const known = isRefusal(refusal) && batch ? (await findKeys(ports.db, [batch.key]))[0] : undefined
+    if (known && batch) return replayBatch(known, batch.bodyHash)
+    throw refusal
+  }
+  refuseRepeatedIds(rows)
   const keys = [...rows.flatMap((row) => row.keys), ...(batch ? [batch.key] : [])]
 
   return withKeys(keys, async () => {
-    const result = await ports.db.transaction(async (tx) => {
-      const known = batch && (await findKeys(tx, [batch.key]))[0]
-      if (known) return replayBatch(known, batch.bodyHash)
-
-      const events = await storeOrReplay(tx, rows)
-      if (batch) {
-        const answer = { events: events.map(({ event_id, jobs_count }) => ({ event_id, jobs_count })) }
-        const isNew = await keepBatchKey(tx, { ...batch, rowId: rows[0]?.id ?? ports.nextId(), answer })
-        if (!isNew) throw inProgress()
-      }
-      return { events, isReplay: false }
-    })
+    const result = await storeBatch(ports.db, rows, batch && { ...batch, rowId: rows[0]?.id ?? ports.nextId() })
     const stored = result.isReplay ? 0 : result.events.filter((event) => !event.isReplay).length
     if (stored > 0) {
       ports.metrics.accepted.inc(stored)
@@ -112,13 +100,14 @@ async function firstAnswer(
     ...(event.id === undefined ? [] : [idempotencyKey('event', companyId, event.id)]),
     ...(requestKey === undefined ? [] : [idempotencyKey('request', companyId, requestKey)]),
   ]
-  const isRefused = refusal instanceof AppError && refusal.code === 'invalid' && keys.length > 0
-  const records = isRefused ? await findKeys(db, keys) : []
+  const records = isRefusal(refusal) && keys.length > 0 ? await findKeys(db, keys) : []
   const [record] = records
   const bodyHash = fingerprint(body)
   if (!record?.event_id || records.some((other) => other.body_hash !== bodyHash)) throw refusal
   return { event_id: record.event_id, jobs_count: record.jobs_count ?? 0, isReplay: true }
 }
+
+const isRefusal = (error: unknown): boolean => error instanceof AppError && error.code === 'invalid'
 
 async function rowsOf(ports: AcceptPorts, companyId: string, { event, body, names }: Incoming): Promise<EventRows> {
   const type = await ports.eventTypes.find(companyId, event.type)
@@ -186,79 +175,6 @@ function checkPayload(type: EventType, event: Event, field: string): void {
 
 const fingerprint = (body: Json): string => hash('sha256', canonicalJson(body))
 
-/** False, and nothing is stored, when one of the event's keys is known. */
-async function storeAlone({ db, queue }: AcceptPorts, rows: EventRows): Promise<boolean> {
-  const undo = new Error('a key is known')
-  try {
-    await db.transaction(async (tx) => {
-      if (!(await acceptEvents(tx, [rows])).ids.has(rows.id)) throw undo
-    })
-  } catch (error) {
-    if (error === undo) return false
-    throw error
-  }
-  queue.wake()
-  return true
-}
-
-async function storeOrReplay(tx: Queryable, rows: readonly EventRows[]): Promise<Accepted[]> {
-  const stored = new Set<string>()
-  for (const group of withoutSharedCollapseKeys(rows)) {
-    for (const id of (await acceptEvents(tx, group)).ids) stored.add(id)
-  }
-  const known =
-    stored.size === rows.length
-      ? []
-      : await findKeys(
-          tx,
-          rows.flatMap((row) => row.keys),
-        )
-  return rows.map((row, index) => {
-    if (stored.has(row.id)) return { event_id: row.event_id, jobs_count: row.jobs_count, isReplay: false }
-    try {
-      return replay(
-        row,
-        known.filter((record) => row.keys.includes(record.key)),
-      )
-    } catch (error) {
-      throw itemError(index, error)
-    }
-  })
-}
-
-/** Events that would touch the same inbox row must go one after another. */
-function withoutSharedCollapseKeys(rows: readonly EventRows[]): EventRows[][] {
-  const groups: { rows: EventRows[]; keys: Set<string> }[] = []
-  for (const row of rows) {
-    const keys = collapseKeysOf(row)
-    const index = groups.findLastIndex((group) => keys.some((key) => group.keys.has(key))) + 1
-    const group = groups[index] ?? (groups[index] = { rows: [], keys: new Set() })
-    group.rows.push(row)
-    for (const key of keys) group.keys.add(key)
-  }
-  return groups.map((group) => group.rows)
-}
-
-function replay(rows: EventRows, records: readonly KeyRecord[]): Accepted {
-  const record = records[0]
-  // The other request was rolled back, or its commit is not visible yet.
-  if (!record || records.some((other) => other.event_id === null)) throw inProgress()
-  if (records.some((other) => other.body_hash !== rows.body_hash)) throw mismatch()
-  return { event_id: record.event_id ?? rows.event_id, jobs_count: record.jobs_count ?? 0, isReplay: true }
-}
-
-function replayBatch(record: KeyRecord, bodyHash: string): { events: Accepted[]; isReplay: boolean } {
-  if (record.body_hash !== bodyHash || !record.answer) throw mismatch()
-  const events = record.answer.events as { event_id: string; jobs_count: number }[]
-  return { events: events.map((event) => ({ ...event, isReplay: true })), isReplay: true }
-}
-
-const mismatch = (): AppError =>
-  new AppError('mismatch', 'This idempotency key or event id came before with another body; use a new one')
-
-const inProgress = (): AppError =>
-  new AppError('conflict', 'The same event is being accepted at this moment; ask again', { retryAfterSeconds: 1 })
-
 const inFlight = new Set<string>()
 
 async function withKeys<Result>(keys: readonly string[], work: () => Promise<Result>): Promise<Result> {
@@ -286,14 +202,4 @@ async function inItem<Result>(index: number, work: Promise<Result>): Promise<Res
   } catch (error) {
     throw itemError(index, error)
   }
-}
-
-function itemError(index: number, error: unknown): unknown {
-  if (!(error instanceof AppError) || error.code === 'unavailable') return error
-  const fields = error.fields.map(({ field, message }) => ({ field: `events[${index}].${field}`, message }))
-  return new AppError(error.code, `events[${index}]: ${error.message}`, {
-    cause: error.cause,
-    fields,
-    retryAfterSeconds: error.retryAfterSeconds,
-  })
 }

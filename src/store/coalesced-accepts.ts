@@ -1,13 +1,15 @@
+import { performance } from 'node:perf_hooks'
 import { AppError } from '../core/errors.ts'
 import { LANES } from '../core/event.ts'
 import type { Event } from '../core/event.ts'
 import type { Queryable } from '../db/db.ts'
 import type { Claim, ClaimedDelivery, InstantLane, Queue } from '../queue/queue.ts'
-import { acceptEvents, type EventRows, type StoredEvents } from './accept-events.ts'
+import { acceptEvents, isKeyKnown, type StoredEvents } from './accept-events.ts'
+import type { EventRows, Instant } from './event-rows.ts'
 
 /** Stores single events; those that come at the same time share a statement and a commit. */
 export type Accepts = {
-  /** True once the event is stored; false when its key exists already. Events with several keys must not come here. */
+  /** True once the event is stored; false, and nothing is stored, when one of its keys is known. */
   store(rows: EventRows): Promise<boolean>
 }
 
@@ -20,8 +22,12 @@ type Waiting = {
 
 const MAX_EVENTS = 500
 const MAX_DELIVERIES = 2000
-/** One statement runs while the next is gathered; more would only make each of them smaller. */
+/** While the database stores one group, this process reads the answers of the other and prepares it anew. */
 const MAX_IN_FLIGHT = 2
+/** Fewer are not worth a second statement. */
+const MIN_EVENTS = 16
+/** For so long after a key came again, statements are made that bear it: producers repeat many at once. */
+const REPEATING_MS = 1000
 /** A person's own event is sent at once by the process that took it; a list of people goes through the queue. */
 const MAX_INSTANT_DELIVERIES = 100
 
@@ -38,6 +44,7 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
   /** Of the statements that are running: two connections would not keep the order of what came. */
   const collapsing = new Set<string>()
   let isPlanned = false
+  let repeatedAt = -Infinity
 
   function plan(): void {
     if (isPlanned || inFlight >= MAX_IN_FLIGHT || waiting.length === 0) return
@@ -57,9 +64,10 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
     const group: Waiting[] = []
     const left: Waiting[] = []
     const passed = new Set<string>()
+    const maxEvents = Math.min(MAX_EVENTS, Math.max(MIN_EVENTS, Math.ceil(waiting.length / (MAX_IN_FLIGHT - inFlight))))
     let deliveries = 0
     for (const one of waiting) {
-      const hasRoom = group.length < MAX_EVENTS && (group.length === 0 || deliveries < MAX_DELIVERIES)
+      const hasRoom = group.length < maxEvents && (group.length === 0 || deliveries < MAX_DELIVERIES)
       const mustWait = one.collapseKeys.some((key) => collapsing.has(key) || passed.has(key))
       for (const key of one.collapseKeys) passed.add(key)
       if (!hasRoom || mustWait) {
@@ -81,7 +89,7 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
     let reserved = 0
     for (const { rows } of group) {
       if (!isInstant(rows)) continue
-      const slow = rows.deliveries.filter(({ is_inbox: isInbox }) => !isInbox)
+      const slow = rows.deliveries.filter(({ is_inbox }) => !is_inbox)
       if (instant.canShow()) for (const { id, is_inbox } of rows.deliveries) if (is_inbox) leases.set(id, inbox.leaseId)
       if (slow.length === 0 || !instant.reserve(slow.length)) continue
       reserved += slow.length
@@ -89,11 +97,7 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
     }
     try {
       const deliveries = [...leases].map(([id, leaseId]) => ({ id, leaseId }))
-      const stored = await acceptEvents(
-        db,
-        group.map(({ rows }) => rows),
-        { ...inbox, deliveries },
-      )
+      const stored = await store(group, { ...inbox, deliveries })
       for (const { rows, resolve } of group) resolve(stored.ids.has(rows.id))
       const mine = group.filter(({ rows }) => stored.ids.has(rows.id))
       const claimOf = (leaseId: string): Claim => ({
@@ -116,12 +120,28 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
     }
   }
 
+  /** Nearly always all keys are new: the short statement is tried first. */
+  async function store(group: readonly Waiting[], instant: Instant): Promise<StoredEvents> {
+    const events = group.map(({ rows }) => rows)
+    // Of an event with two keys, the statement that bears known ones could keep one.
+    const mayRepeat = performance.now() - repeatedAt < REPEATING_MS && events.every(({ keys }) => keys.length < 2)
+    try {
+      return await acceptEvents(db, events, { instant, mayRepeat })
+    } catch (error) {
+      if (!isKeyKnown(error)) throw error
+      repeatedAt = performance.now()
+      if (group.length === 1) return { ids: new Set(), placeOf: () => undefined }
+      if (events.some(({ keys }) => keys.length > 1)) throw error
+      return await acceptEvents(db, events, { instant, mayRepeat: true })
+    }
+  }
+
   /** One bad row fails the statement of all; the others must not suffer for it. */
   async function eachAlone(group: readonly Waiting[], error: unknown): Promise<void> {
     const isAway = error instanceof AppError && error.code === 'unavailable'
     for (const { rows, resolve, reject } of group) {
       if (isAway || group.length === 1) reject(error)
-      else await acceptEvents(db, [rows]).then(({ ids }) => resolve(ids.has(rows.id)), reject)
+      else await storeAlone(db, rows).then(resolve, reject)
     }
     if (!isAway && group.length > 1) queue.wake()
   }
@@ -132,6 +152,16 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
         waiting.push({ rows, collapseKeys: collapseKeysOf(rows), resolve, reject })
         plan()
       }),
+  }
+}
+
+async function storeAlone(db: Queryable, rows: EventRows): Promise<boolean> {
+  try {
+    await acceptEvents(db, [rows], { mayRepeat: false })
+    return true
+  } catch (error) {
+    if (isKeyKnown(error)) return false
+    throw error
   }
 }
 

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { JsonObject } from '../core/json.ts'
 import type { Queryable } from '../db/db.ts'
+import type { BatchKey } from './event-rows.ts'
 
 /** What is known under an idempotency key. `event` is null for the key of a batch. */
 export type KeyRecord = {
@@ -29,10 +30,7 @@ export const findKeys = (db: Queryable, keys: readonly string[]): Promise<KeyRec
   )
 
 /** Takes a batch's key with its answer; false when the key exists already. `rowId` is any event of the batch. */
-export async function keepBatchKey(
-  db: Queryable,
-  batch: { key: string; rowId: string; bodyHash: string; answer: JsonObject },
-): Promise<boolean> {
+export async function keepBatchKey(db: Queryable, batch: BatchKey): Promise<boolean> {
   const rows = await db.query(
     `insert into idem (key, event_id, body_hash, answer) values ($1, $2, decode($3, 'hex'), $4::text::jsonb)
      on conflict do nothing returning key`,

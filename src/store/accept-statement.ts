@@ -1,0 +1,234 @@
+import { binaryArray, type ElementType } from '../db/binary-array.ts'
+import type { BatchKey, EventRows, Instant } from './event-rows.ts'
+
+export type AcceptInput = {
+  events: readonly EventRows[]
+  instant?: Instant
+  batchKey?: BatchKey
+  /** Some keys may be known. Without it the statement is shorter, and fails altogether when one is. */
+  mayRepeat: boolean
+}
+
+type Column<Row> = [name: string, type: ElementType, of: (row: Row) => string | number | boolean | null]
+
+/**
+ * The one statement that stores events with everything that belongs to them. Parts that have nothing to store are left
+ * out: each costs, and there are only a few dozen different texts to prepare.
+ *
+ * Keys and inboxes are taken in one order everywhere, so that concurrent statements wait for each other instead of
+ * deadlocking.
+ */
+export function acceptStatement({ events, instant, batchKey, mayRepeat }: AcceptInput): {
+  sql: string
+  params: unknown[]
+} {
+  const params: unknown[] = []
+  const param = (value: unknown): string => `$${params.push(value)}`
+  const rows = <Row>(columns: Column<Row>[], values: readonly Row[]): string => {
+    const arrays = columns.map(([, type, of]) => `${param(binaryArray(type, values.map(of)))}::${type}[]`)
+    return `unnest(${arrays.join(', ')}) as x(${columns.map(([name]) => name).join(', ')})`
+  }
+  const notifications = childrenOf(events, ({ notifications }) => notifications)
+  const deliveries = childrenOf(events, ({ deliveries }) => deliveries)
+  const traces = childrenOf(events, ({ traces }) => traces)
+  const keys = events.flatMap((event) => event.keys.map((key) => ({ key, event })))
+  const collapses = notifications.some(({ child }) => child.collapse_key !== null)
+  const isTimed = deliveries.some(({ child }) => child.send_after ?? child.expires_at ?? child.time_to_live_seconds)
+  const fresh = mayRepeat ? 'fresh' : 'input'
+
+  const parts = [`input as materialized (select * from ${rows(EVENT, events)})`]
+  if (keys.length > 0) parts.push(...keyParts(rows(KEY, keys), mayRepeat))
+  else if (mayRepeat) parts.push('fresh as (select * from input)')
+  if (batchKey) {
+    const { key, rowId, bodyHash, answer } = batchKey
+    parts.push(`batch_key as (
+      insert into idem (key, event_id, body_hash, answer)
+      values (${param(key)}::uuid, ${param(rowId)}::bigint, decode(${param(bodyHash)}, 'hex'),
+        ${param(JSON.stringify(answer))}::text::jsonb))`)
+  }
+  parts.push(storedPart(fresh))
+  if (notifications.length > 0) parts.push(...notificationParts(fresh, rows(NOTIFICATION, notifications)))
+  if (deliveries.length > 0) {
+    const source = rows(isTimed ? [...DELIVERY, ...TIMES] : DELIVERY, deliveries)
+    parts.push(deliveryPart(source, { mayRepeat, isTimed, collapses }))
+    const claimed = instant && instant.deliveries.length > 0 ? instant : null
+    if (!claimed) parts.push(queuedPart(''))
+    else {
+      const ids = `${param(
+        binaryArray(
+          'bigint',
+          claimed.deliveries.map(({ id }) => id),
+        ),
+      )}::bigint[]`
+      const leases = `${param(
+        binaryArray(
+          'bigint',
+          claimed.deliveries.map(({ leaseId }) => leaseId),
+        ),
+      )}::bigint[]`
+      parts.push(queuedPart(`where id <> all(${ids})`))
+      const [worker, seconds] = [param(claimed.workerId), param(claimed.leaseSeconds)]
+      parts.push(leasedPart(`unnest(${ids}, ${leases}) as claimed(id, lease_id)`, worker, seconds))
+    }
+  }
+  if (traces.length > 0) parts.push(tracedPart(fresh, rows(TRACE, traces)))
+
+  return { sql: `with ${parts.join(',\n')}\n${answerOf({ mayRepeat, hasPlaces: notifications.length > 0 })}`, params }
+}
+
+const childrenOf = <Child>(events: readonly EventRows[], of: (event: EventRows) => readonly Child[]) =>
+  events.flatMap((event) => of(event).map((child) => ({ event, child })))
+
+type Child<Name extends 'notifications' | 'deliveries' | 'traces'> = {
+  event: EventRows
+  child: EventRows[Name][number]
+}
+
+const EVENT: Column<EventRows>[] = [
+  ['id', 'bigint', ({ id }) => id],
+  ['company_id', 'text', (event) => event.company_id],
+  ['event_id', 'text', (event) => event.event_id],
+  ['type', 'text', ({ type }) => type],
+  ['event_type_id', 'bigint', (event) => event.event_type_id],
+  ['payload', 'jsonb', ({ payload }) => JSON.stringify(payload)],
+  ['jobs_count', 'integer', (event) => event.jobs_count],
+  ['lane', 'smallint', ({ lane }) => lane],
+  ['priority', 'smallint', ({ priority }) => priority],
+  ['cancellation_key', 'text', (event) => event.cancellation_key],
+]
+
+const KEY: Column<{ key: string; event: EventRows }>[] = [
+  ['key', 'uuid', ({ key }) => key],
+  ['event_id', 'bigint', ({ event }) => event.id],
+  ['body_hash', 'bytea', ({ event }) => event.body_hash],
+]
+
+const NOTIFICATION: Column<Child<'notifications'>>[] = [
+  ['id', 'bigint', ({ child }) => child.id],
+  ['event_id', 'bigint', ({ event }) => event.id],
+  ['user_id', 'text', ({ child }) => child.user_id],
+  ['level', 'text', ({ child }) => child.level],
+  ['is_read', 'boolean', ({ child }) => child.is_read],
+  ['collapse_key', 'text', ({ child }) => child.collapse_key],
+]
+
+const DELIVERY: Column<Child<'deliveries'>>[] = [
+  ['id', 'bigint', ({ child }) => child.id],
+  ['event_id', 'bigint', ({ event }) => event.id],
+  ['notification_id', 'bigint', ({ child }) => child.notification_id],
+  ['company_id', 'text', ({ event }) => event.company_id],
+  ['channel', 'text', ({ child }) => child.channel],
+  ['user_id', 'text', ({ child }) => child.user_id],
+  ['lane', 'smallint', ({ event }) => event.lane],
+  ['priority', 'smallint', ({ event }) => event.priority],
+]
+
+const TIMES: Column<Child<'deliveries'>>[] = [
+  ['send_after', 'text', ({ child }) => child.send_after],
+  ['expires_at', 'text', ({ child }) => child.expires_at],
+  ['time_to_live_seconds', 'integer', ({ child }) => child.time_to_live_seconds],
+]
+
+const TRACE: Column<Child<'traces'>>[] = [
+  ['event_id', 'bigint', ({ event }) => event.id],
+  ['user_id', 'text', ({ child }) => child.user_id],
+  ['channel', 'text', ({ child }) => child.channel],
+  ['reason', 'text', ({ child }) => child.reason],
+]
+
+/** Of an event with a known key nothing is kept but possibly another of its keys. */
+const keyParts = (source: string, mayRepeat: boolean): string[] => {
+  if (!mayRepeat) {
+    return [
+      `keys as (insert into idem (key, event_id, body_hash) select key, event_id, body_hash from ${source} order by key)`,
+    ]
+  }
+  return [
+    `given as materialized (select * from ${source})`,
+    `kept as (
+      insert into idem (key, event_id, body_hash) select key, event_id, body_hash from given order by key
+      on conflict do nothing
+      returning key)`,
+    `repeated as (select event_id from given where key not in (select key from kept))`,
+    `fresh as materialized (select * from input where id not in (select event_id from repeated))`,
+  ]
+}
+
+const storedPart = (fresh: string): string => `stored as (
+  insert into event (id, company_id, event_id, type, event_type_id, payload, jobs_count, lane, priority, cancellation_key)
+  select id, company_id, event_id, type, event_type_id, payload, jobs_count, lane, priority, cancellation_key
+  from ${fresh})`
+
+const notificationParts = (fresh: string, source: string): string[] => [
+  `told as materialized (
+    select one.company_id, one.event_id as public_event_id, one.type, one.payload ->> 'title' as title,
+      one.payload ->> 'body' as body, one.payload -> 'cta' as cta, one.payload -> 'data' as data, x.*
+    from ${source} join ${fresh} as one on one.id = x.event_id)`,
+  `heads as (
+    insert into inbox (company_id, user_id, head)
+    select company_id, user_id, count(*) from told group by 1, 2 order by 1, 2
+    on conflict (company_id, user_id) do update set head = inbox.head + excluded.head
+    returning company_id, user_id, head)`,
+  `numbered as (
+    select told.*, heads.head - count(*) over whole + row_number() over (whole order by told.id) as seq
+    from told join heads using (company_id, user_id)
+    window whole as (partition by told.company_id, told.user_id))`,
+  `noted as (
+    insert into notification (id, event_id, public_event_id, company_id, user_id, type, level, seq, title, body, cta,
+      data, collapse_key, read_at)
+    select id, event_id, public_event_id, company_id, user_id, type, level, seq, title, body, cta, data,
+      collapse_key, case when is_read then now() end
+    from numbered
+    order by company_id, user_id, collapse_key
+    on conflict (company_id, user_id, collapse_key) where collapse_key is not null and archived_at is null
+    do update set event_id = excluded.event_id, public_event_id = excluded.public_event_id, type = excluded.type,
+      level = excluded.level, seq = excluded.seq, title = excluded.title, body = excluded.body, cta = excluded.cta,
+      data = excluded.data, read_at = excluded.read_at, seen_at = null, snoozed_until = null
+    returning id, event_id, user_id, seq, shown_at)`,
+]
+
+/** An event that collapses keeps the notification of the first one. */
+function deliveryPart(
+  source: string,
+  { mayRepeat, isTimed, collapses }: { mayRepeat: boolean; isTimed: boolean; collapses: boolean },
+): string {
+  const notificationId = collapses ? 'coalesce(noted.id, x.notification_id)' : 'x.notification_id'
+  return `delivered as (
+    insert into delivery (id, event_id, notification_id, company_id, channel, user_id, lane, priority, run_at, expires_at)
+    select x.id, x.event_id, ${notificationId}, x.company_id, x.channel, x.user_id, x.lane, x.priority,
+      ${isTimed ? DUE : 'now(), null::timestamptz'}
+    from ${source}
+    ${isTimed ? EXPIRY : ''}
+    ${collapses ? 'left join noted on noted.event_id = x.event_id and noted.user_id = x.user_id' : ''}
+    ${mayRepeat ? 'where x.event_id in (select id from fresh)' : ''}
+    returning id, lane, priority, run_at)`
+}
+
+/** What would expire before it is due is looked at when it expires. */
+const DUE = 'least(greatest(now(), x.send_after::timestamptz), expiry.at), expiry.at'
+const EXPIRY = `cross join lateral (
+  select least(x.expires_at::timestamptz,
+    greatest(now(), x.send_after::timestamptz) + make_interval(secs => x.time_to_live_seconds)) as at
+) as expiry`
+
+const queuedPart = (where: string): string => `queued as (
+  insert into ready (lane, priority, run_at, id) select lane, priority, run_at, id from delivered ${where})`
+
+const leasedPart = (claimed: string, worker: string, seconds: string): string => `leased as (
+  insert into lease (id, worker, lane, until, ids)
+  select claimed.lease_id, ${worker}::uuid, min(lane), now() + make_interval(secs => ${seconds}), array_agg(id)
+  from delivered join ${claimed} using (id)
+  group by claimed.lease_id)`
+
+const tracedPart = (fresh: string, source: string): string => `traced as (
+  insert into trace (event_id, user_id, channel, reason)
+  select event_id, user_id, channel, reason from ${source} where event_id in (select id from ${fresh}))`
+
+function answerOf({ mayRepeat, hasPlaces }: { mayRepeat: boolean; hasPlaces: boolean }): string {
+  const fresh = mayRepeat ? 'fresh' : 'input'
+  if (hasPlaces) {
+    return `select one.id as event_id, noted.user_id, noted.id, noted.seq, noted.shown_at
+      from ${fresh} as one left join noted on noted.event_id = one.id`
+  }
+  return `select id as event_id from ${fresh} ${mayRepeat ? '' : 'where false'}`
+}

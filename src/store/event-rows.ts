@@ -1,0 +1,40 @@
+import type { Level } from '../core/event.ts'
+import type { JsonObject } from '../core/json.ts'
+
+/** One planned event as rows to be. Ids are row ids; `keys` are hashes that must never have been seen before. */
+export type EventRows = {
+  id: string
+  keys: string[]
+  body_hash: string
+  company_id: string
+  event_id: string
+  type: string
+  event_type_id: string
+  payload: JsonObject
+  jobs_count: number
+  lane: number
+  priority: number
+  cancellation_key: string | null
+  /** Those that are shown as the event is accepted, in its own words; the others are written when they are. */
+  notifications: { id: string; user_id: string; level: Level; is_read: boolean; collapse_key: string | null }[]
+  deliveries: {
+    id: string
+    notification_id: string
+    user_id: string
+    channel: string
+    send_after: string | null
+    expires_at: string | null
+    time_to_live_seconds: number | null
+    is_inbox: boolean
+  }[]
+  traces: { user_id: string | null; channel: string | null; reason: string }[]
+}
+
+/** Deliveries that are stored as claimed already, by the process that accepts them: each with the lease it is under. */
+export type Instant = { workerId: string; leaseSeconds: number; deliveries: { id: string; leaseId: string }[] }
+
+/** A batch's own key with the answer that belongs to it; `rowId` is any event of the batch. */
+export type BatchKey = { key: string; rowId: string; bodyHash: string; answer: JsonObject }
+
+/** What the caller is told; `isReplay`: the event came before. */
+export type Accepted = { event_id: string; jobs_count: number; isReplay: boolean }
