@@ -203,10 +203,8 @@ function runWorker(ports: Ports, config: Config, publicUrl: () => string): Worke
     sendTimeoutSeconds: SEND_TIMEOUT_SECONDS,
     uncertainResendSeconds: config.UNCERTAIN_RESEND_SECONDS,
   }
-  return startWorker(
-    ports,
-    { slotsPerLane: config.WORKER_CONCURRENCY, batchSize: BATCH_SIZE },
-    (claim, signal, onOver) => deliver(ports, options, claim, signal, onOver),
+  return startWorker(ports, { slots: config.WORKER_CONCURRENCY, batchSize: BATCH_SIZE }, (claim, signal, onOver) =>
+    deliver(ports, options, claim, signal, onOver),
   )
 }
 

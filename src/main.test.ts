@@ -220,7 +220,7 @@ suite('eventcenter doctor', () => {
 
   test('fails for what waits, what is dead, and mail that cannot be sent, and says what to do', async () => {
     await database.db.query(
-      `insert into ready (lane, priority, run_at, id) values (0, 1, now() - interval '1 hour', 1)`,
+      `insert into ready (channel, lane, priority, run_at, id) values (channel_number('email'), 0, 1, now() - interval '1 hour', 1)`,
     )
     await database.db.query(`insert into dead (delivery_id, kind, reason) values (1, 'failed', 'ann@CANARY.test')`)
 
@@ -233,7 +233,7 @@ suite('eventcenter doctor', () => {
 
     expect(exitCode).toBe(1)
     expect(stdout).toMatch(
-      /^PROBLEM +queue +the oldest due delivery of the lane p2p waits for 3600 s: start more workers/m,
+      /^PROBLEM +queue +the oldest due delivery of the channel email, lane p2p, waits for 3600 s: see that a worker has/m,
     )
     expect(stdout).toMatch(/^PROBLEM +dead letters +1 failed, 0 uncertain: see GET/m)
     expect(stdout).toMatch(/^PROBLEM +email +.*Check SMTP_URL, MAIL_FROM/m)

@@ -47,8 +47,8 @@ export function metrics() {
       }),
       oldestDueSeconds: new Gauge({
         name: 'eventcenter_oldest_due_seconds',
-        help: 'How long the oldest due delivery has been waiting, by lane.',
-        labelNames: ['lane'],
+        help: 'How long the oldest due delivery has been waiting, by channel and lane.',
+        labelNames: ['channel', 'lane'],
         registers,
       }),
       deliveries: new Gauge({

@@ -109,7 +109,7 @@ export const coreSettings = {
     parse: required(wholeNumber(0, 86_400)),
   },
   WORKER_CONCURRENCY: {
-    describe: 'Deliveries that one process sends at the same time.',
+    describe: 'Deliveries of one channel and lane that one process sends at the same time.',
     default: '50',
     parse: required(wholeNumber(1, 1000)),
   },

@@ -19,7 +19,7 @@ const LAYERS: { name: string; has: RegExp; mayImport: string[] }[] = [
   { name: 'core', has: /^src\/core\//, mayImport: ['core'] },
   {
     name: 'ports',
-    has: /^src\/(ports|metrics|queue\/(queue|outcome|recorder)|bus\/bus|channels\/channel|directory\/directory|render\/renderer|db\/(db|binary-array))\.ts$/,
+    has: /^src\/(ports|metrics|queue\/(queue|outcome|recorder|claim-loop)|bus\/bus|channels\/channel|directory\/directory|render\/renderer|db\/(db|binary-array))\.ts$/,
     mayImport: ['core', 'ports'],
   },
   { name: 'store', has: /^src\/store\//, mayImport: ['core', 'ports', 'store'] },

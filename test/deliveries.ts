@@ -29,9 +29,10 @@ export async function addDeliveries(
          insert into delivery (id, event_id, notification_id, channel, user_id, lane, priority, run_at, expires_at)
          values ($2, $1::bigint, 1, $5, 'anna', $3, $4, now() + make_interval(secs => $6),
            now() + make_interval(secs => $7))
-         returning lane, priority, run_at, id
+         returning channel, lane, priority, run_at, id
        )
-       insert into ready select * from d`,
+       insert into ready (channel, lane, priority, run_at, id)
+       select channel_number(channel), lane, priority, run_at, id from d`,
       [eventId, id, LANES[lane], priority, channel, inSeconds, expiresInSeconds ?? null],
     )
   }

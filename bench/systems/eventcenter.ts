@@ -47,10 +47,10 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
   const newLease = () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: 30 })
   let instant: Worker['instant'] = { reserve: () => false, release() {}, run() {}, canShow: () => false, show() {} }
   const accepts = coalescedAccepts(db, queue, {
-    reserve: (count) => instant.reserve(count),
-    release: (count) => instant.release(count),
+    reserve: (...wanted) => instant.reserve(...wanted),
+    release: (...unused) => instant.release(...unused),
     run: (claim) => instant.run(claim),
-    canShow: () => instant.canShow(),
+    canShow: (name) => instant.canShow(name),
     show: (claim) => instant.show(claim),
     newLease,
   })
@@ -61,9 +61,9 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
     enqueueMany: (payloads) => acceptBatch(ports, '', payloads.map(incoming)),
 
     async work(handler) {
-      const slotsPerLane = claimSize === 50 ? 50 : 2 * claimSize
+      const slots = claimSize === 50 ? 50 : 2 * claimSize
       const mayRepeat = claimSize > 50
-      const worker = startWorker({ queue, log }, { slotsPerLane, batchSize: claimSize }, (claim) =>
+      const worker = startWorker({ queue, log, channels }, { slots, batchSize: claimSize }, (claim) =>
         handle(claim, mayRepeat, handler),
       )
       instant = worker.instant

@@ -1,10 +1,12 @@
 import { expect, suite, test } from 'vitest'
+import type { Lane } from '../core/event.ts'
 import type { QueueHealth } from '../core/queue-health.ts'
 import { queueFindings } from './queue-findings.ts'
 
+const due = (lane: Lane, seconds: number) => ({ channel: 'email', lane, seconds })
 const good: QueueHealth = {
   oldestTransactionSeconds: 2.4,
-  oldestDueSeconds: { p2p: 0.2, retry: 12.4, broadcast: 0 },
+  oldestDue: [due('p2p', 0.2), due('retry', 12.4)],
   ready: 40,
   leased: 7,
   deadLetters: { failed: 0, uncertain: 0 },
@@ -36,6 +38,6 @@ suite("the doctor's word on the queue", () => {
     expect(problems({ partitionsMissing: 1 })).toEqual(['partitions'])
     expect(problems({ strayRows: 1 })).toEqual(['rows'])
     expect(problems({}, ['event_20260105'])).toEqual(['retention'])
-    expect(problems({ oldestDueSeconds: { p2p: 99, retry: 999, broadcast: 0 } })).toEqual(['queue', 'queue'])
+    expect(problems({ oldestDue: [due('p2p', 99), due('retry', 999)] })).toEqual(['queue', 'queue'])
   })
 })

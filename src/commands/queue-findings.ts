@@ -12,7 +12,7 @@ export function queueFindings(health: QueueHealth, keptPartitions: readonly stri
     return raised.map(({ text }) => ({ name: title, problem: true, text }))
   }
   const { ready, leased, deadLetters } = health
-  const oldest = Math.round(Math.max(...Object.values(health.oldestDueSeconds)))
+  const oldest = Math.round(Math.max(0, ...health.oldestDue.map(({ seconds }) => seconds)))
   const dead = Object.values(health.deadTuples).reduce((sum, count) => sum + count, 0)
   const kept = keptPartitions.join(', ')
   return [

@@ -31,7 +31,7 @@ insert into delivery (id, event_id, notification_id, channel, user_id, lane, pri
 insert into attempt_log (delivery_id, n, verdict, message) values
   (${RESENT}, 1, 'uncertain', 'died'), (${HELD}, 1, 'uncertain', 'died');
 insert into dead (delivery_id, kind, reason) values (${HELD}, 'uncertain', 'died');
-insert into ready (lane, priority, run_at, id) values (0, 1, now(), ${WAITING});
+insert into ready (channel, lane, priority, run_at, id) values (1, 0, 1, now(), ${WAITING});
 insert into lease (id, worker, lane, until, ids) values (900, gen_random_uuid(), 0, now() + interval '1 h', '{${ON_ITS_WAY}}');
 insert into intent (id, lease_id, ids) values (901, 900, '{${ON_ITS_WAY}}');
 insert into idem (key, event_id, body_hash) values ('${idempotencyKey('event', '', 'one')}', 100, '')`

@@ -38,6 +38,14 @@ export type Event = {
 /** How a lane treats its deliveries: `p2p` at once, `broadcast` throttled; `retry` keeps second attempts apart. */
 export const LANES = { p2p: 0, broadcast: 1, retry: 2 } as const
 export type Lane = keyof typeof LANES
+export const LANE_NAMES = Object.keys(LANES) as Lane[]
+
+/** The name of a lane's number; that of one which is not there is a bug. */
+export function laneOf(number: number): Lane {
+  const lane = LANE_NAMES.find((name) => LANES[name] === number)
+  if (lane === undefined) throw new Error(`no lane has the number ${number}`)
+  return lane
+}
 
 /** Within a lane the lower number goes first. */
 export const PRIORITIES = { high: 0, normal: 1, low: 2 } as const

@@ -1,9 +1,11 @@
 import { expect, suite, test } from 'vitest'
+import type { Lane } from './event.ts'
 import { alarmsOf, type QueueHealth } from './queue-health.ts'
 
+const due = (lane: Lane, seconds: number) => ({ channel: 'email', lane, seconds })
 const good: QueueHealth = {
   oldestTransactionSeconds: 300,
-  oldestDueSeconds: { p2p: 60, retry: 300, broadcast: 3600 },
+  oldestDue: [due('p2p', 60), due('retry', 300), due('broadcast', 3600)],
   ready: 1_000_000,
   leased: 50,
   deadLetters: { failed: 3, uncertain: 3 },
@@ -19,9 +21,9 @@ suite('the health of a queue', () => {
 
   test.each<[Partial<QueueHealth>, string, RegExp]>([
     [{ oldestTransactionSeconds: 301 }, 'transaction', /open for 301 s/],
-    [{ oldestDueSeconds: { p2p: 61, retry: 0, broadcast: 0 } }, 'queue', /lane p2p waits for 61 s/],
-    [{ oldestDueSeconds: { p2p: 0, retry: 301, broadcast: 0 } }, 'queue', /lane retry/],
-    [{ oldestDueSeconds: { p2p: 0, retry: 0, broadcast: 3601 } }, 'queue', /lane broadcast/],
+    [{ oldestDue: [due('p2p', 61)] }, 'queue', /channel email, lane p2p, waits for 61 s/],
+    [{ oldestDue: [due('p2p', 0), due('retry', 301)] }, 'queue', /lane retry/],
+    [{ oldestDue: [due('broadcast', 3601)] }, 'queue', /lane broadcast/],
     [{ deadTuples: { lease: 1_000_001 } }, 'vacuum', /lease has 1000001 dead rows/],
     [{ partitionsMissing: 3 }, 'partitions', /3 partitions/],
     [{ strayRows: 1 }, 'clock', /clocks/],

@@ -4,8 +4,8 @@ import type { Lane } from './event.ts'
 export type QueueHealth = {
   /** Of any client of this database: while it is open, vacuum removes nothing that died since. */
   oldestTransactionSeconds: number
-  /** How long the oldest due delivery of each lane has been waiting. */
-  oldestDueSeconds: Record<Lane, number>
+  /** How long the oldest due delivery of each channel and lane has been waiting. */
+  oldestDue: { channel: string; lane: Lane; seconds: number }[]
   ready: number
   leased: number
   deadLetters: { failed: number; uncertain: number }
@@ -34,9 +34,9 @@ export function alarmsOf(health: QueueHealth): Alarm[] {
       text: `a transaction is open for ${age} s, and vacuum waits for it: end it (pg_stat_activity, pg_prepared_xacts)`,
     })
   }
-  for (const [lane, seconds] of Object.entries(health.oldestDueSeconds) as [Lane, number][]) {
+  for (const { channel, lane, seconds } of health.oldestDue) {
     if (seconds <= MAX_DUE_SECONDS[lane]) continue
-    const text = `the oldest due delivery of the lane ${lane} waits for ${Math.round(seconds)} s: start more workers, or see why they are stuck`
+    const text = `the oldest due delivery of the channel ${channel}, lane ${lane}, waits for ${Math.round(seconds)} s: see that a worker has this channel; start more workers, or see why they are stuck`
     alarms.push({ name: 'queue', text })
   }
   for (const [table, count] of Object.entries(health.deadTuples)) {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,7 +9,8 @@ import type { Db } from './db.ts'
 import { migrate, pendingMigrations } from './migrate.ts'
 import { connect } from './pool.ts'
 
-const migrations = (await readdir(fileURLToPath(new URL('../../migrations/', import.meta.url)))).sort()
+const DIRECTORY = fileURLToPath(new URL('../../migrations/', import.meta.url))
+const migrations = (await readdir(DIRECTORY)).sort()
 const servers: Record<string, string> = { '18': inject('databaseUrl') }
 let postgres15: Awaited<ReturnType<typeof startPostgres15>>
 
@@ -44,6 +45,32 @@ suite.for(['15', '18'])('PostgreSQL %s', (version) => {
     const results = await Promise.all([migrate(url), migrate(url), migrate(url)])
 
     expect(results.flatMap(({ applied }) => applied)).toEqual(migrations)
+  })
+
+  test('keeps what waits in the queue where it waited', async () => {
+    const { url, db } = await emptyDatabase(version)
+    const before = await mkdtemp(join(tmpdir(), 'eventcenter-'))
+    for (const name of migrations.filter((one) => one < '0005'))
+      await copyFile(join(DIRECTORY, name), join(before, name))
+    await migrate(url, before)
+    await db.query(
+      `insert into delivery (id, event_id, notification_id, channel, user_id, lane, priority, run_at) values
+         (1, 1, 1, 'email', 'anna', 0, 1, '2026-01-01Z'), (2, 1, 1, 'inbox', 'anna', 0, 1, '2026-01-02Z')`,
+    )
+    await db.query('insert into ready select lane, priority, run_at, id from delivery')
+
+    await migrate(url)
+
+    expect(
+      await db.query(
+        `select name, lane, priority, flow, run_at, id from ready join channel on number = ready.channel order by id`,
+      ),
+    ).toEqual([
+      { name: 'email', lane: 0, priority: 1, flow: '0', run_at: '2026-01-01T00:00:00.000Z', id: '1' },
+      { name: 'inbox', lane: 0, priority: 1, flow: '0', run_at: '2026-01-02T00:00:00.000Z', id: '2' },
+    ])
+    expect(await db.query('select id from live_delivery order by id')).toEqual([{ id: '1' }, { id: '2' }])
+    await rm(before, { recursive: true })
   })
 
   test('refuses a file that was changed after it was applied', async () => {

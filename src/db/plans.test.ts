@@ -2,8 +2,17 @@ import { afterAll, beforeAll, expect, suite, test } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import { idGenerator } from '../core/id.ts'
 import { postgresQueue } from '../queue/postgres.ts'
+import type { Queue } from '../queue/queue.ts'
 import { connect } from './pool.ts'
 import type { Db } from './db.ts'
+
+const PLACE = { channel: 'email', lane: 'p2p' } as const
+
+/** What an idle worker asks, and what it does then. */
+async function look(queue: Queue): Promise<void> {
+  await queue.due([PLACE])
+  await queue.claim(PLACE, 10)
+}
 
 suite('a prepared statement', () => {
   let database: FreshDatabase
@@ -31,11 +40,14 @@ suite('a prepared statement', () => {
     await db.query('vacuum analyze ready')
     const queue = postgresQueue({ db, nextId: idGenerator(() => 1), workerId: crypto.randomUUID(), leaseSeconds: 30 })
     // After five runs PostgreSQL keeps one plan.
-    for (let run = 0; run < 7; run++) await queue.claim('p2p', 10)
-    await db.query('insert into ready select 0, 1, now(), id from generate_series(1, 5000) as id')
+    for (let run = 0; run < 7; run++) await look(queue)
+    await db.query(
+      `insert into ready (channel, lane, priority, run_at, id)
+       select channel_number('email'), 0, 1, now(), id from generate_series(1, 5000) as id`,
+    )
     const before = await wholeReads()
 
-    await queue.claim('p2p', 10)
+    await look(queue)
 
     expect(await wholeReads()).toBe(before)
   })

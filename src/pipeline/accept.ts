@@ -11,7 +11,7 @@ import type { Queryable } from '../db/db.ts'
 import type { Ports } from '../ports.ts'
 import { inProgress, itemError, replay, replayBatch, storeBatch } from '../store/accept-batch.ts'
 import type { Accepts } from '../store/coalesced-accepts.ts'
-import type { Accepted, EventRows } from '../store/event-rows.ts'
+import { placesOf, type Accepted, type EventRows } from '../store/event-rows.ts'
 import { findKeys, idempotencyKey } from '../store/idempotency.ts'
 
 /** An event as it came in: its normal form, and the body it was read from, for the fingerprint. */
@@ -82,7 +82,7 @@ export async function acceptBatch(
     const stored = result.isReplay ? 0 : result.events.filter((event) => !event.isReplay).length
     if (stored > 0) {
       ports.metrics.accepted.inc(stored)
-      ports.queue.wake()
+      ports.queue.wake(placesOf(rows))
     }
     return result
   })

@@ -100,7 +100,8 @@ async function attempt(
   signal: AbortSignal,
 ): Promise<Result | null> {
   const channel = ports.channels.get(delivery.channel)
-  if (!channel) return { id: delivery.id, state: 'skipped', reason: 'channel_not_installed' }
+  // Only what has a channel here is claimed.
+  if (!channel) throw new Error(`there is no channel ${delivery.channel} here`)
   if (delivery.is_cancelled) return { id: delivery.id, state: 'cancelled' }
   if (delivery.is_expired) return { id: delivery.id, state: 'expired' }
 

@@ -96,7 +96,9 @@ suite('what is kept for a time', () => {
   test('stays while a person or a worker has yet to end it, and that is said once', async () => {
     const waiting = await addEvent({ daysAgo: 200, state: 0 })
     const lost = await addEvent({ daysAgo: 120, state: 0 })
-    await database.db.query('insert into ready (lane, priority, run_at, id) values (0, 1, now(), $1)', [waiting])
+    await database.db.query('insert into ready (channel, lane, priority, run_at, id) values (1, 0, 1, now(), $1)', [
+      waiting,
+    ])
     const { turn: again } = start()
 
     await again()

@@ -19,7 +19,9 @@ suite('the watch over the queue', () => {
     const gauges = metrics()
     const { turn } = queueWatch({ db, log, metrics: gauges })
     await bury(db, 2)
-    await db.query(`insert into ready (lane, priority, run_at, id) values (0, 1, now() - interval '90 seconds', 1)`)
+    await db.query(
+      `insert into ready (channel, lane, priority, run_at, id) values (channel_number('email'), 0, 1, now() - interval '90 seconds', 1)`,
+    )
 
     await turn()
     await turn()
@@ -29,8 +31,8 @@ suite('the watch over the queue', () => {
 
     expect(text).toMatch(/^eventcenter_queued_deliveries\{state="ready"\} 1$/m)
     expect(text).toMatch(/^eventcenter_dead_letters\{kind="failed"\} 2$/m)
-    expect(text).toMatch(/^eventcenter_oldest_due_seconds\{lane="p2p"\} 9\d/m)
-    expect(text).toMatch(/^eventcenter_oldest_due_seconds\{lane="broadcast"\} 0$/m)
+    expect(text).toMatch(/^eventcenter_oldest_due_seconds\{channel="email",lane="p2p"\} 9\d/m)
+    expect(text).toMatch(/^eventcenter_oldest_due_seconds\{channel="email",lane="broadcast"\} 0$/m)
     expect(text).toMatch(/^eventcenter_dead_tuples\{table="ready"\} \d+$/m)
     expect(text).toMatch(/^eventcenter_partitions_missing 0$/m)
     expect(lines.map(({ alarm, level }) => [alarm, level])).toEqual([

@@ -35,7 +35,7 @@ function show(queue: Metrics['queue'], health: QueueHealth): void {
   queue.strayRows.set(health.strayRows)
   queue.deliveries.set({ state: 'ready' }, health.ready)
   queue.deliveries.set({ state: 'leased' }, health.leased)
-  for (const [lane, seconds] of Object.entries(health.oldestDueSeconds)) queue.oldestDueSeconds.set({ lane }, seconds)
+  for (const { channel, lane, seconds } of health.oldestDue) queue.oldestDueSeconds.set({ channel, lane }, seconds)
   for (const [kind, count] of Object.entries(health.deadLetters)) queue.deadLetters.set({ kind }, count)
   for (const [table, count] of Object.entries(health.deadTuples)) queue.deadTuples.set({ table }, count)
 }

@@ -6,15 +6,19 @@ import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import { addDeliveries } from '../../test/deliveries.ts'
 import { idGenerator } from '../core/id.ts'
 import { postgresQueue } from '../queue/postgres.ts'
-import type { Claim } from '../queue/queue.ts'
+import type { Claim, Queue, Throttle } from '../queue/queue.ts'
 import { startWorker, type Worker } from './worker.ts'
 
 const STUCK_MS = 1000
+const CHANNELS = new Map([
+  ['email', null],
+  ['inbox', null],
+])
 
 suite('a worker', () => {
   const nextId = idGenerator(() => 1)
   let database: FreshDatabase
-  let worker: Worker
+  let worker: Worker | undefined
   let letGo: (() => void) | undefined
 
   beforeAll(async () => {
@@ -22,25 +26,32 @@ suite('a worker', () => {
   })
   afterEach(async () => {
     letGo?.()
-    await worker.stop(1)
+    await worker?.stop(1)
+    worker = undefined
+    await database.db.query('truncate event, delivery, ready, lease')
   })
   afterAll(() => database.close())
 
-  function start(handle: (claim: Claim) => Promise<void>): void {
-    const queue = postgresQueue({ db: database.db, nextId, workerId: randomUUID(), leaseSeconds: 30 })
-    const log = pino({ level: 'silent' })
-    worker = startWorker({ queue, log }, { slotsPerLane: 2, batchSize: 2, stuckMs: STUCK_MS }, handle)
+  function open(): Queue {
+    return postgresQueue({ db: database.db, nextId, workerId: randomUUID(), leaseSeconds: 30, isShared: true })
+  }
+  function start(
+    handle: (claim: Claim) => Promise<void>,
+    { queue = open(), throttle }: { queue?: Queue; throttle?: Throttle } = {},
+  ): void {
+    const options = { slots: 2, batchSize: 2, stuckMs: STUCK_MS, ...(throttle && { throttle }) }
+    worker = startWorker({ queue, channels: CHANNELS, log: pino({ level: 'silent' }) }, options, handle)
   }
 
-  test('whose lanes turn is well, also when there is nothing to do', async () => {
+  test('whose places turn is well, also when there is nothing to do', async () => {
     start(async () => {})
 
     await sleep(STUCK_MS * 1.5)
 
-    await expect(worker.check()).resolves.toBeUndefined()
+    await expect(worker?.check()).resolves.toBeUndefined()
   })
 
-  test('all of whose slots wait for ever is stuck, and says in which lane', async () => {
+  test('all of whose slots wait for ever is stuck, and says in which place', async () => {
     const never = new Promise<void>((resolve) => {
       letGo = resolve
     })
@@ -48,8 +59,8 @@ suite('a worker', () => {
     start(() => never)
 
     await expect
-      .poll(() => worker.check().catch((error: Error) => error.message), { timeout: 10_000 })
-      .toBe('lanes that stopped turning: p2p')
+      .poll(() => worker?.check().catch((error: Error) => error.message), { timeout: 10_000 })
+      .toBe('stopped turning: email p2p')
   })
 
   test('takes no more at once than it has slots for', async () => {
@@ -72,5 +83,92 @@ suite('a worker', () => {
     }
 
     expect(most).toBe(2)
+  })
+
+  test('lets no channel wait for the slots of another', async () => {
+    const never = new Promise<void>((resolve) => {
+      letGo = resolve
+    })
+    const shown: string[] = []
+    await addDeliveries(database.db, nextId, 4)
+    const ids = await addDeliveries(database.db, nextId, 5, { channel: 'inbox' })
+
+    start(async ({ channel, deliveries }) => {
+      if (channel === 'email') return never
+      shown.push(...deliveries.map(({ id }) => id))
+    })
+
+    await expect.poll(() => shown.toSorted(), { timeout: 10_000 }).toEqual(ids)
+    expect(await database.db.query('select from ready')).toHaveLength(2)
+  })
+
+  test('leaves what goes over a channel that it does not have to those who have it', async () => {
+    const handled: string[] = []
+    await addDeliveries(database.db, nextId, 1, { channel: 'pigeon' })
+    const [mine] = await addDeliveries(database.db, nextId, 1)
+
+    start(async ({ deliveries }) => void handled.push(...deliveries.map(({ id }) => id)))
+
+    await expect.poll(() => handled, { timeout: 10_000 }).toEqual([mine])
+    await sleep(700) // longer than a poll
+    expect(handled).toEqual([mine])
+    expect(await database.db.query('select from ready')).toHaveLength(1)
+  })
+
+  test('claims only where it was told that there is work, and asks once for all places that wait', async () => {
+    const real = open()
+    const claims: string[] = []
+    let polls = 0
+    const queue: Queue = {
+      ...real,
+      claim: (place, limit) => {
+        claims.push(`${place.channel} ${place.lane}`)
+        return real.claim(place, limit)
+      },
+      due: (places) => {
+        polls += 1
+        return real.due(places)
+      },
+    }
+    const handled: string[] = []
+    start(async ({ deliveries }) => void handled.push(...deliveries.map(({ id }) => id)), { queue })
+    await expect.poll(() => polls, { timeout: 10_000 }).toBeGreaterThan(2)
+    const before = [...claims]
+
+    await addDeliveries(database.db, nextId, 1, { channel: 'inbox', lane: 'broadcast' })
+    open().wake([{ channel: 'inbox', lane: 'broadcast' }])
+
+    await expect.poll(() => handled, { timeout: 10_000 }).toHaveLength(1)
+    expect(before).toEqual([])
+    expect(new Set(claims)).toEqual(new Set(['inbox broadcast']))
+  })
+
+  test('claims as many as its throttle grants, and gives back what it did not need', async () => {
+    const asked: unknown[] = []
+    const unused: number[] = []
+    const grants = [{ count: 0, retryAfterMs: 1 }, { count: 1 }, { count: 2 }]
+    const throttle: Throttle = {
+      limits: (channel) => channel === 'email',
+      grant: async (wanted) => {
+        asked.push(wanted)
+        return grants.shift() ?? { count: 0, retryAfterMs: 60_000 }
+      },
+      grantNow: () => false,
+      giveBack: ({ count }) => unused.push(count),
+    }
+    const handled: number[] = []
+    await addDeliveries(database.db, nextId, 2)
+    await addDeliveries(database.db, nextId, 1, { channel: 'inbox' })
+
+    start(async ({ channel, deliveries }) => void (channel === 'email' && handled.push(deliveries.length)), {
+      throttle,
+    })
+
+    await expect.poll(() => handled, { timeout: 10_000 }).toEqual([1, 1])
+    await expect.poll(() => unused).toEqual([1])
+    expect(asked.slice(0, 3)).toEqual(Array.from({ length: 3 }, () => ({ channel: 'email', lane: 'p2p', count: 2 })))
+    expect(worker?.instant.reserve('email', 1)).toBe(false)
+    expect(worker?.instant.reserve('inbox', 1)).toBe(true)
+    worker?.instant.release('inbox', 1)
   })
 })

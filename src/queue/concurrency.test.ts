@@ -2,14 +2,16 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, expect, suite, test } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import { STATES } from '../core/delivery.ts'
+import type { Lane } from '../core/event.ts'
 import { idGenerator } from '../core/id.ts'
 import type { Db, Queryable } from '../db/db.ts'
 import { connect } from '../db/pool.ts'
 import { postgresQueue } from './postgres.ts'
-import type { Claim, Queue, Result } from './queue.ts'
+import type { Claim, Place, Queue, Result } from './queue.ts'
 import { recorder } from './recorder.ts'
 
 const nextId = idGenerator(() => 1)
+const at = (lane: Lane): Place => ({ channel: 'email', lane })
 const HOLD = { email: { onUncertain: 'hold' } } as const
 
 let database: FreshDatabase
@@ -52,7 +54,7 @@ suite('a result whose answer was lost', () => {
     const { leaseId, ids } = await claimed(2)
     const retry: Result = { id: ids[0]!, state: 'retry', verdict: 'retry', reason: 'busy', afterSeconds: 0 }
     await queue.finish(leaseId, [retry])
-    const next = await queue.claim('retry', 10)
+    const next = await queue.claim(at('retry'), 10)
 
     await queue.finish(leaseId, [retry])
 
@@ -71,7 +73,7 @@ suite('a lease that is taken over', () => {
     await late
 
     expect(idsOf(claim)).toEqual(ids)
-    expect(await queue.claim('p2p', 10)).toBeNull()
+    expect(await queue.claim(at('p2p'), 10)).toBeNull()
   })
 
   test('takes no result that comes at that moment', async () => {
@@ -97,14 +99,14 @@ suite('a lease that is taken over', () => {
     })
 
     expect(recovery.returned).toBe(0)
-    expect(idsOf(await queue.claim('p2p', 10))).toEqual(ids)
-    expect(await queue.claim('p2p', 10)).toBeNull()
+    expect(idsOf(await queue.claim(at('p2p'), 10))).toEqual(ids)
+    expect(await queue.claim(at('p2p'), 10)).toBeNull()
   })
 
   test('hands out everything once, however many releases meet the takeover', async () => {
     const ids = await add(60)
     const leases: string[] = []
-    for (let i = 0; i < 20; i++) leases.push((await queue.claim('p2p', 3))!.leaseId)
+    for (let i = 0; i < 20; i++) leases.push((await queue.claim(at('p2p'), 3))!.leaseId)
     await endLeases()
     const others = Array.from({ length: 3 }, () => queueOver(database.db))
     const handedOut: string[] = []
@@ -112,7 +114,7 @@ suite('a lease that is taken over', () => {
     const work = Promise.all([queue.recover(HOLD), ...leases.map((leaseId) => queue.release(leaseId))])
     await Promise.all(
       others.map(async (other) => {
-        while (handedOut.length < ids.length) handedOut.push(...idsOf(await other.claim('p2p', 5)))
+        while (handedOut.length < ids.length) handedOut.push(...idsOf(await other.claim(at('p2p'), 5)))
       }),
     )
     await work
@@ -134,7 +136,7 @@ suite('a result that could not be recorded', () => {
 
     expect(isRecorded).toBe(true)
     expect(await stateOf(sent!)).toBe(STATES.sent)
-    expect(idsOf(await queue.claim('p2p', 10))).toEqual([lost])
+    expect(idsOf(await queue.claim(at('p2p'), 10))).toEqual([lost])
     expect(await database.db.query('select from lease where id = $1', [leaseId])).toEqual([])
   })
 
@@ -212,9 +214,10 @@ async function add(count: number): Promise<string[]> {
      d as (
        insert into delivery (id, event_id, notification_id, channel, user_id, lane, priority, run_at)
        select id, id, 1, 'email', 'anna', 0, 1, now() from added
-       returning lane, priority, run_at, id
+       returning channel, lane, priority, run_at, id
      )
-     insert into ready select * from d`,
+     insert into ready (channel, lane, priority, run_at, id)
+     select channel_number(channel), lane, priority, run_at, id from d`,
     [ids],
   )
   return ids
@@ -222,7 +225,7 @@ async function add(count: number): Promise<string[]> {
 
 async function claimed(count: number): Promise<{ claim: Claim; leaseId: string; ids: string[] }> {
   const ids = await add(count)
-  const claim = (await queue.claim('p2p', count))!
+  const claim = (await queue.claim(at('p2p'), count))!
   return { claim, leaseId: claim.leaseId, ids }
 }
 
@@ -240,7 +243,7 @@ async function duringTakeover<Output>(
   return database.db.transaction(async (tx) => {
     const other = queueWithin(tx)
     await other.recover(HOLD)
-    const claim = await other.claim('p2p', 10)
+    const claim = await other.claim(at('p2p'), 10)
     const running = late()
     await expect.poll(waiting, { timeout: 10_000, interval: 10 }).toBe(1)
     return { claim, late: running }

@@ -1,32 +1,42 @@
+import { LANES, type Lane } from '../core/event.ts'
 import { coalesced } from '../core/coalesce.ts'
 import type { Db } from '../db/db.ts'
+import type { Place } from './queue.ts'
 
 const CHANNEL = 'eventcenter_work'
+/** PostgreSQL refuses payloads of 8000 bytes. */
+const MAX_PAYLOAD_BYTES = 7000
+const PLAIN = /^[\w.-]+:[\w.-]+$/
 
 /**
  * The other processes that work on the same queue. They are told of new work by a NOTIFY of its own, after the commit:
  * within the transaction it would make all commits of the database wait for each other. A message may be lost; the poll
  * finds the work then.
  */
-export function neighbours(db: Db, workerId: string, onWork: () => void) {
+export function neighbours(db: Db, workerId: string, onWork: (places: readonly Place[] | null) => void) {
   let listening: Promise<{ stop: () => Promise<void> } | null> | undefined
 
   const notify = coalesced(
-    async (calls: null[]) => {
-      await db.query('select pg_notify($1, $2)', [CHANNEL, workerId])
+    async (calls: (readonly Place[] | null)[]) => {
+      await db.query(NOTIFY, [CHANNEL, messageOf(workerId, calls)])
       return calls
     },
     { maxInputs: Number.MAX_SAFE_INTEGER, maxRunning: 1 },
   )
 
+  function hear(message: string): void {
+    const { from, places } = parseMessage(message)
+    if (from !== workerId) onWork(places)
+  }
+
   return {
-    tell(): void {
-      notify(null).catch(() => {}) // a database that is away has no work to tell of; the poll is there
+    tell(places: readonly Place[] | null): void {
+      notify(places).catch(() => {}) // a database that is away has no work to tell of; the poll is there
     },
 
     listen(): void {
       listening ??= db
-        .listen(CHANNEL, (from) => (from === workerId ? undefined : onWork()), onWork)
+        .listen(CHANNEL, hear, () => onWork(null))
         .catch(() => {
           listening = undefined
           return null
@@ -37,4 +47,28 @@ export function neighbours(db: Db, workerId: string, onWork: () => void) {
       await (await listening)?.stop()
     },
   }
+}
+
+/** A message that a crash of the database loses is no loss, so its commit need not wait for the disk. */
+const NOTIFY = `select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)`
+
+/** `<worker> <lane>:<channel> …`, or `<worker> *` where places are unknown, too many, or oddly named. */
+export function messageOf(workerId: string, calls: readonly (readonly Place[] | null)[]): string {
+  const names = new Set<string>()
+  for (const places of calls) for (const { lane, channel } of places ?? []) names.add(`${lane}:${channel}`)
+  const message = [workerId, ...names].join(' ')
+  const canBeSaid = Buffer.byteLength(message) <= MAX_PAYLOAD_BYTES && [...names].every((name) => PLAIN.test(name))
+  return calls.includes(null) || !canBeSaid ? `${workerId} *` : message
+}
+
+/** What another version of the program says in words unknown here means: somewhere. */
+export function parseMessage(message: string): { from: string; places: Place[] | null } {
+  const [from = '', ...names] = message.split(' ')
+  const places: Place[] = []
+  for (const name of names) {
+    const [lane = '', channel] = name.split(':')
+    if (!Object.hasOwn(LANES, lane) || channel === undefined) return { from, places: null }
+    places.push({ lane: lane as Lane, channel })
+  }
+  return { from, places: places.length === 0 ? null : places }
 }

@@ -2,40 +2,6 @@ import { LANES } from '../core/event.ts'
 import { STATES } from '../core/delivery.ts'
 
 /**
- * $1 lane, $2 priorities in the order in which they are served, $3 limit, $4 worker, $5 for each priority the earliest
- * run_at looked at, $6 lease id, $7 lease seconds. The rows of a later priority are only looked at, and locked, when those
- * before it do not fill the limit. Deliveries that were cancelled between their commit and this claim fall out of it.
- */
-export const CLAIM = `
-with due as (
-  select one.ctid from unnest($2::smallint[], $5::timestamptz[]) as served(priority, since)
-  cross join lateral (
-    select ctid from ready
-    where lane = $1 and priority = served.priority and run_at <= now() and run_at >= served.since
-    order by lane, priority, run_at, id
-    limit $3
-    for update skip locked
-  ) as one
-  limit $3
-),
-taken as (
-  delete from ready using due where ready.ctid = due.ctid returning ready.id, ready.priority, ready.run_at
-),
-claimed as (
-  select delivery.id, taken.run_at, taken.priority, delivery.company_id, delivery.user_id, delivery.channel,
-    delivery.notification_id, delivery.attempt - delivery.attempts_before as attempt, delivery.crashes, delivery.vars,
-    delivery.pinned_template_id, delivery.event_id as event_row_id, event.event_type_id, event.payload as event,
-    coalesce(delivery.expires_at <= now(), false) as is_expired, event.cancelled_at is not null as is_cancelled
-  from taken join delivery on delivery.id = taken.id join event on event.id = delivery.event_id
-  where delivery.state = ${STATES.ready}
-),
-leased as (
-  insert into lease (id, worker, lane, until, ids)
-  select $6, $4, $1, now() + make_interval(secs => $7), array_agg(id) from claimed having count(*) > 0
-)
-select * from claimed order by priority, run_at, id`
-
-/**
  * $1 lease id, $2 delivery ids, $3 intent id, $4 lease seconds. Prolonging the lease in the same statement is what
  * closes the race with a takeover: one that read the lease as over finds the row changed, and lets go of it.
  */
@@ -91,12 +57,12 @@ updated as (
     reason = result.reason
   from result, held
   where delivery.id = result.id and result.id = any(held.ids) and delivery.state = ${STATES.ready}
-  returning delivery.id, delivery.priority, delivery.run_at, delivery.attempt, delivery.state,
+  returning delivery.id, delivery.channel, delivery.priority, delivery.run_at, delivery.attempt, delivery.state,
     result.verdict, result.reason, result.kind
 ),
 requeued as (
-  insert into ready (lane, priority, run_at, id)
-  select ${LANES.retry}, priority, run_at, id from updated where state = ${STATES.ready}
+  insert into ready (channel, lane, priority, run_at, id)
+  select channel_number(channel), ${LANES.retry}, priority, run_at, id from updated where state = ${STATES.ready}
 ),
 logged as (
   insert into attempt_log (delivery_id, n, verdict, message)
@@ -134,8 +100,8 @@ ended as (
 cleared as (
   delete from intent where lease_id in (select id from ended)
 )
-insert into ready (lane, priority, run_at, id)
-select case when attempt > 0 then ${LANES.retry} else lane end, priority, run_at, delivery.id
+insert into ready (channel, lane, priority, run_at, id)
+select channel_number(channel), case when attempt > 0 then ${LANES.retry} else lane end, priority, run_at, delivery.id
 from delivery join unstarted on delivery.id = unstarted.id
 where state = ${STATES.ready}
 on conflict do nothing`
@@ -159,8 +125,8 @@ started as materialized (
   select distinct unnest(ids) as id from cleared
 ),
 returned as (
-  insert into ready (lane, priority, run_at, id)
-  select case when attempt > 0 then ${LANES.retry} else lane end, priority, run_at, delivery.id
+  insert into ready (channel, lane, priority, run_at, id)
+  select channel_number(channel), case when attempt > 0 then ${LANES.retry} else lane end, priority, run_at, delivery.id
   from delivery join (select unnest(ids) as id from over except select id from started) as idle using (id)
   where state = ${STATES.ready}
   on conflict do nothing
@@ -179,11 +145,11 @@ crashed as (
     reason = 'the worker died while sending'
   from (select unnest(ids) as id from over intersect select id from started) as open
   where delivery.id = open.id and state = ${STATES.ready}
-  returning delivery.id, priority, run_at, attempt, state
+  returning delivery.id, channel, priority, run_at, attempt, state
 ),
 requeued as (
-  insert into ready (lane, priority, run_at, id)
-  select ${LANES.retry}, priority, run_at, id from crashed where state = ${STATES.ready}
+  insert into ready (channel, lane, priority, run_at, id)
+  select channel_number(channel), ${LANES.retry}, priority, run_at, id from crashed where state = ${STATES.ready}
 ),
 logged as (
   insert into attempt_log (delivery_id, n, verdict, message)

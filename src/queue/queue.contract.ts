@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, suite, test } from 'vitest'
 import type { Lane } from '../core/event.ts'
 import type { Db } from '../db/db.ts'
-import type { Claim, Queue } from './queue.ts'
+import type { Claim, Place, Queue } from './queue.ts'
 
 /** What a contract run needs: an empty queue over a real database, and a way to put deliveries into it. */
 export type QueueFixture = {
@@ -25,6 +25,8 @@ const SENT = 2
 const FAILED = 4
 const UNCERTAIN = 9
 const HOLD = { email: { onUncertain: 'hold' } } as const
+/** Where deliveries wait unless a test says otherwise. */
+const at = (lane: Lane): Place => ({ channel: 'email', lane })
 const RESEND = { email: { onUncertain: 'resend' } } as const
 
 /** What every queue adapter must do. */
@@ -54,20 +56,20 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
     test('hands out what is due, once, oldest first', async () => {
       const added = await fixture.add(5)
 
-      const first = await queue.claim('p2p', 3)
-      const second = await queue.claim('p2p', 3)
+      const first = await queue.claim(at('p2p'), 3)
+      const second = await queue.claim(at('p2p'), 3)
 
       expect(idsOf(first)).toEqual(added.slice(0, 3))
       expect(idsOf(second)).toEqual(added.slice(3))
-      expect(await queue.claim('p2p', 3)).toBeNull()
+      expect(await queue.claim(at('p2p'), 3)).toBeNull()
     })
 
     test('hands out urgent work before older work', async () => {
       const [normal] = await fixture.add(1, { priority: 1 })
       const [urgent] = await fixture.add(1, { priority: 0 })
 
-      expect(idsOf(await queue.claim('p2p', 1))).toEqual([urgent])
-      expect(idsOf(await queue.claim('p2p', 1))).toEqual([normal])
+      expect(idsOf(await queue.claim(at('p2p'), 1))).toEqual([urgent])
+      expect(idsOf(await queue.claim(at('p2p'), 1))).toEqual([normal])
     })
 
     test('lets no priority wait for ever behind a more urgent one', async () => {
@@ -75,14 +77,14 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       const [low] = await fixture.add(1, { priority: 2 })
 
       const order: string[] = []
-      for (let i = 0; i < 20; i++) order.push(...idsOf(await queue.claim('p2p', 1)))
+      for (let i = 0; i < 20; i++) order.push(...idsOf(await queue.claim(at('p2p'), 1)))
 
       expect(order).toContain(low)
     })
 
     test('ends the lease with its last results', async () => {
       const [sent, retried] = await fixture.add(2)
-      const claim = (await queue.claim('p2p', 10))!
+      const claim = (await queue.claim(at('p2p'), 10))!
       await queue.start(claim.leaseId, [sent!, retried!])
 
       const recorded = await queue.finish(claim.leaseId, [
@@ -97,7 +99,7 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
 
     test('refuses results when the lease was taken over', async () => {
       const [id] = await fixture.add(1)
-      const claim = (await queue.claim('p2p', 10))!
+      const claim = (await queue.claim(at('p2p'), 10))!
       await endLeases()
       await queue.recover(HOLD)
 
@@ -108,21 +110,57 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
     test('keeps lanes apart', async () => {
       const [broadcast] = await fixture.add(1, { lane: 'broadcast' })
 
-      expect(await queue.claim('p2p', 10)).toBeNull()
-      expect(idsOf(await queue.claim('broadcast', 10))).toEqual([broadcast])
+      expect(await queue.claim(at('p2p'), 10)).toBeNull()
+      expect(idsOf(await queue.claim(at('broadcast'), 10))).toEqual([broadcast])
+    })
+
+    test('keeps channels apart', async () => {
+      const [mail] = await fixture.add(1, { channel: 'email' })
+      const [sms] = await fixture.add(1, { channel: 'sms' })
+
+      expect(idsOf(await queue.claim({ channel: 'sms', lane: 'p2p' }, 10))).toEqual([sms])
+      expect(idsOf(await queue.claim(at('p2p'), 10))).toEqual([mail])
+    })
+
+    test('says whether there may be more in the same place', async () => {
+      await fixture.add(3)
+
+      const first = await queue.claim(at('p2p'), 2)
+      const second = await queue.claim(at('p2p'), 2)
+
+      expect([first?.hasMore, second?.hasMore]).toEqual([true, false])
+    })
+
+    test('knows in which places something is due', async () => {
+      await fixture.add(1, { channel: 'sms', priority: 2 })
+      await fixture.add(1, { lane: 'broadcast' })
+      await fixture.add(1, { inSeconds: 3600 })
+      const places = (['p2p', 'broadcast', 'retry'] as const).flatMap((lane) => [
+        { channel: 'email', lane },
+        { channel: 'sms', lane },
+        { channel: 'never met', lane },
+      ])
+
+      const due = await queue.due(places)
+
+      expect(due.toSorted((a, b) => a.lane.localeCompare(b.lane))).toEqual([
+        { channel: 'email', lane: 'broadcast' },
+        { channel: 'sms', lane: 'p2p' },
+      ])
+      expect(await queue.due([at('p2p'), at('retry')])).toEqual([])
     })
 
     test('keeps back what is not due yet', async () => {
       const [soon] = await fixture.add(1, { inSeconds: 0.4 })
 
-      expect(await queue.claim('p2p', 10)).toBeNull()
-      await expect.poll(async () => idsOf(await queue.claim('p2p', 10))).toEqual([soon])
+      expect(await queue.claim(at('p2p'), 10)).toBeNull()
+      await expect.poll(async () => idsOf(await queue.claim(at('p2p'), 10))).toEqual([soon])
     })
 
     test('says of a delivery that its time is over', async () => {
       await fixture.add(1, { expiresInSeconds: -1 })
 
-      const claim = await queue.claim('p2p', 10)
+      const claim = await queue.claim(at('p2p'), 10)
 
       expect(claim?.deliveries[0]?.is_expired).toBe(true)
     })
@@ -138,7 +176,7 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
 
     test('records a result once and for good', async () => {
       const [id] = await fixture.add(1)
-      const claim = (await queue.claim('p2p', 10))!
+      const claim = (await queue.claim(at('p2p'), 10))!
       await queue.start(claim.leaseId, [id!])
 
       const first = await queue.finish(claim.leaseId, [{ id: id!, state: 'sent', providerId: '<1@x>' }])
@@ -154,15 +192,15 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
 
     test('hands a retried delivery out again on the retry lane, after its delay, and logs the attempt', async () => {
       const [id] = await fixture.add(1)
-      const claim = (await queue.claim('p2p', 10))!
+      const claim = (await queue.claim(at('p2p'), 10))!
 
       await queue.finish(claim.leaseId, [
         { id: id!, state: 'retry', verdict: 'retry', reason: 'greylisted', afterSeconds: 0.3 },
       ])
       await queue.release(claim.leaseId)
 
-      expect(await queue.claim('retry', 10)).toBeNull()
-      await expect.poll(async () => idsOf(await queue.claim('retry', 10))).toEqual([id])
+      expect(await queue.claim(at('retry'), 10)).toBeNull()
+      await expect.poll(async () => idsOf(await queue.claim(at('retry'), 10))).toEqual([id])
       expect(await row(id!)).toMatchObject({ attempt: 1, reason: 'greylisted' })
       expect(
         await fixture.db.query('select n, verdict, message from attempt_log where delivery_id = $1', [id]),
@@ -171,7 +209,7 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
 
     test('buries what failed for good, with the reason', async () => {
       const [id] = await fixture.add(1)
-      const claim = (await queue.claim('p2p', 10))!
+      const claim = (await queue.claim(at('p2p'), 10))!
 
       await queue.finish(claim.leaseId, [{ id: id!, state: 'failed', verdict: 'reject', reason: 'no such template' }])
 
@@ -183,7 +221,7 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
 
     test('gives back at once what a released lease had not begun', async () => {
       const added = await fixture.add(2)
-      const claim = (await queue.claim('p2p', 10))!
+      const claim = (await queue.claim(at('p2p'), 10))!
 
       await queue.release(claim.leaseId)
 
@@ -192,7 +230,7 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
 
     test('gives back what a dead worker had not begun', async () => {
       const added = await fixture.add(2)
-      await queue.claim('p2p', 10)
+      await queue.claim(at('p2p'), 10)
       await endLeases()
 
       const recovery = await queue.recover(HOLD)
@@ -203,15 +241,15 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
 
     test('leaves the leases of living workers alone', async () => {
       await fixture.add(2)
-      await queue.claim('p2p', 10)
+      await queue.claim(at('p2p'), 10)
 
       expect(await queue.recover(HOLD)).toEqual({ returned: 0, resent: 0, held: 0, failed: 0 })
-      expect(await queue.claim('p2p', 10)).toBeNull()
+      expect(await queue.claim(at('p2p'), 10)).toBeNull()
     })
 
     test('holds what a dead worker may have sent, where the channel says hold', async () => {
       const [id] = await fixture.add(1)
-      const claim = (await queue.claim('p2p', 10))!
+      const claim = (await queue.claim(at('p2p'), 10))!
       await queue.start(claim.leaseId, [id!])
       await endLeases()
 
@@ -222,7 +260,7 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
 
     test('resends what a dead worker may have sent, where the channel says resend', async () => {
       const [id] = await fixture.add(1)
-      const claim = (await queue.claim('p2p', 10))!
+      const claim = (await queue.claim(at('p2p'), 10))!
       await queue.start(claim.leaseId, [id!])
       await endLeases()
 
@@ -233,7 +271,7 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
     test('gives up a delivery that ended three workers', async () => {
       const [id] = await fixture.add(1)
       for (const lane of ['p2p', 'retry', 'retry'] as const) {
-        const claim = (await queue.claim(lane, 10))!
+        const claim = (await queue.claim(at(lane), 10))!
         await queue.start(claim.leaseId, [id!])
         await endLeases()
         await queue.recover(RESEND)
@@ -245,7 +283,7 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
 
     test('refuses the late result of a worker whose lease was taken over', async () => {
       const [id] = await fixture.add(1)
-      const claim = (await queue.claim('p2p', 10))!
+      const claim = (await queue.claim(at('p2p'), 10))!
       await endLeases()
       await queue.recover(HOLD)
 
@@ -257,7 +295,7 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
 
     test('says nothing new of a retried delivery when its old lease ends', async () => {
       const [retried, lost] = await fixture.add(2)
-      const claim = (await queue.claim('p2p', 10))!
+      const claim = (await queue.claim(at('p2p'), 10))!
       await queue.start(claim.leaseId, [retried!, lost!])
       await queue.finish(claim.leaseId, [
         { id: retried!, state: 'retry', verdict: 'retry', reason: 'busy', afterSeconds: 0 },
@@ -270,7 +308,7 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
 
     test('keeps what was begun but not finished until the lease ends, also when it is released', async () => {
       const [begun, idle] = await fixture.add(2)
-      const claim = (await queue.claim('p2p', 10))!
+      const claim = (await queue.claim(at('p2p'), 10))!
       await queue.start(claim.leaseId, [begun!])
 
       await queue.release(claim.leaseId)
@@ -282,40 +320,42 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
 
     test('does not let a cancelled delivery start', async () => {
       const [cancelled, other] = await fixture.add(2)
-      const claim = (await queue.claim('p2p', 10))!
+      const claim = (await queue.claim(at('p2p'), 10))!
       await fixture.cancel([cancelled!])
 
       expect(await queue.start(claim.leaseId, [cancelled!, other!])).toEqual([other])
     })
 
-    test('wakes the workers of other processes', async () => {
+    test.each([
+      ['these places', [{ channel: 'sms', lane: 'broadcast' } as const, at('p2p')]],
+      ['somewhere', undefined],
+    ])('wakes the workers of other processes: %s', async (_, places) => {
       const other = fixture.open({ leaseSeconds: 30, resendAfterSeconds: 0 })
-      let wakes = 0
-      other.onWake(() => {
-        wakes += 1
-      })
+      const woken: unknown[] = []
+      other.onWake((told) => woken.push(told))
 
-      // Listening takes a moment to begin, and what is told before that is found by the poll.
+      // Listening takes a moment to begin, says so itself, and what is told before that is found by the poll.
       await expect
         .poll(() => {
-          queue.wake()
-          return wakes
+          queue.wake(places)
+          return woken.length
         })
-        .toBeGreaterThan(2)
+        .toBeGreaterThan(3)
       await other.close()
+
+      expect(woken.at(-1)).toEqual(places ?? null)
     })
 
     test('wakes a waiting worker when work is added', async () => {
-      let wakes = 0
-      const stop = queue.onWake(() => {
-        wakes += 1
-      })
+      const woken: unknown[] = []
+      const stop = queue.onWake((places) => woken.push(places))
 
+      queue.wake([at('p2p')])
       queue.wake()
       stop()
       queue.wake()
 
-      expect(wakes).toBe(1)
+      expect(woken).toEqual([[at('p2p')], null])
     })
   })
 }
@@ -324,7 +364,7 @@ const idsOf = (claim: Claim | null): string[] => (claim?.deliveries ?? []).map((
 
 async function claimAll(queue: Queue, lane: Lane = 'p2p'): Promise<string[]> {
   const ids: string[] = []
-  for (let claim = await queue.claim(lane, 100); claim; claim = await queue.claim(lane, 100)) {
+  for (let claim = await queue.claim(at(lane), 100); claim; claim = await queue.claim(at(lane), 100)) {
     ids.push(...idsOf(claim))
   }
   return ids

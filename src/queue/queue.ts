@@ -28,21 +28,39 @@ export type ClaimedDelivery = {
   place?: { id: string; seq: string; shown_at: string }
 }
 
-export type Claim = { leaseId: string; lane: Lane; deliveries: ClaimedDelivery[] }
+/** Where a delivery waits: each place is worked by itself, so that no channel and no lane waits for another. */
+export type Place = { channel: string; lane: Lane }
+
+/** `hasMore`: there may be more due in the same place. */
+export type Claim = Place & { leaseId: string; deliveries: ClaimedDelivery[]; hasMore: boolean }
 
 /**
  * The instant lane: what a process accepts for somebody in particular, it may claim as it stores it, and send at once.
- * Slots are reserved before the statement and given back by `release`, or by the end of the claim that `run` takes. The
- * inbox needs none: `show` takes its claims even while every slot waits for a mail server.
+ * Slots of a channel are reserved before the statement and given back by `release`, or by the end of the claim that `run`
+ * takes. The inbox needs none: `show` takes its claims even while every slot waits for a mail server.
  */
 export type InstantLane = {
-  reserve: (count: number) => boolean
-  release: (count: number) => void
+  reserve: (channel: string, count: number) => boolean
+  release: (channel: string, count: number) => void
   newLease: () => { leaseId: string; workerId: string; leaseSeconds: number }
   run: (claim: Claim) => void
-  /** False: this process sends nothing. */
-  canShow: () => boolean
+  /** False: this process sends nothing over this channel. */
+  canShow: (channel: string) => boolean
   show: (claim: Claim) => void
+}
+
+/** How many deliveries may be claimed now; `retryAfterMs`, where that is none: when to ask again. */
+export type Grant = { count: number; retryAfterMs?: number }
+
+/** Asked before deliveries of a channel are claimed, so that what has to wait for a provider's limit waits in the queue. */
+export type Throttle = {
+  /** False: nobody need ask for this channel. */
+  limits(channel: string): boolean
+  grant(wanted: Place & { count: number }): Promise<Grant>
+  /** The same without waiting for anybody, for the instant lane. False: it goes through the queue. */
+  grantNow(wanted: Place & { count: number }): boolean
+  /** Granted and not used. */
+  giveBack(unused: Place & { count: number }): void
 }
 
 /** What became of one claimed delivery. */
@@ -79,8 +97,10 @@ export type Recovery = {
  * database's time. All methods may be called from any number of processes.
  */
 export type Queue = {
-  /** Up to `limit` due deliveries of one lane, most urgent first, under one lease; null when nothing is due. */
-  claim(lane: Lane, limit: number): Promise<Claim | null>
+  /** Up to `limit` due deliveries of one place, most urgent first, under one lease; null when nothing is due. */
+  claim(place: Place, limit: number): Promise<Claim | null>
+  /** Those of the places in which something is due. */
+  due(places: readonly Place[]): Promise<Place[]>
   /**
    * Notes that these claimed deliveries are about to be sent, before any network I/O. Returns those that may be: the
    * others were cancelled meanwhile. Empty when the lease is over.
@@ -94,10 +114,13 @@ export type Queue = {
   renew(leaseId: string): Promise<boolean>
   /** Takes over what dead workers held: returns it to the queue, or treats it by its channel's policy. */
   recover(policies: UncertainPolicies): Promise<Recovery>
-  /** Calls back when work may be due sooner than a poll would find it. Returns the function that stops it. */
-  onWake(callback: () => void): () => void
-  /** Tells this and other processes that work was added. Call after the commit. */
-  wake(): void
+  /**
+   * Calls back when work may be due sooner than a poll would find it: in these places, or somewhere (null). Returns the
+   * function that stops it.
+   */
+  onWake(callback: (places: readonly Place[] | null) => void): () => void
+  /** Tells this and other processes that work was added in these places, or somewhere. Call after the commit. */
+  wake(places?: readonly Place[]): void
   /** Rejects when the queue cannot be used now. */
   check(): Promise<void>
   close(): Promise<void>

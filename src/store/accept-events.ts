@@ -3,12 +3,12 @@ import { acceptStatement } from './accept-statement.ts'
 import type { BatchKey, EventRows, Instant } from './event-rows.ts'
 
 /** The place that a notification got in its inbox. A later event of the same collapse key keeps the first one's id. */
-export type Place = { id: string; seq: string; shown_at: string }
+export type InboxPlace = { id: string; seq: string; shown_at: string }
 
 export type StoredEvents = {
   /** Row ids of the events that were stored; the others had a key that exists already. */
   ids: Set<string>
-  placeOf: (eventId: string, userId: string) => Place | undefined
+  placeOf: (eventId: string, userId: string) => InboxPlace | undefined
 }
 
 /** One of the keys is known, so nothing was stored. */
@@ -34,8 +34,8 @@ export async function acceptEvents(
   options: { instant?: Instant; batchKey?: BatchKey; mayRepeat: boolean },
 ): Promise<StoredEvents> {
   const { sql, params } = acceptStatement({ events, ...options })
-  const rows = await db.query<{ event_id: string; user_id?: string | null } & Place>(sql, params)
-  const places = new Map<string, Place>()
+  const rows = await db.query<{ event_id: string; user_id?: string | null } & InboxPlace>(sql, params)
+  const places = new Map<string, InboxPlace>()
   for (const { event_id, user_id, ...place } of rows) if (user_id) places.set(`${event_id} ${user_id}`, place)
   return {
     ids: new Set(options.mayRepeat ? rows.map((row) => row.event_id) : events.map(({ id }) => id)),

@@ -201,7 +201,7 @@ function deliveryPart(
     ${isTimed ? EXPIRY : ''}
     ${collapses ? 'left join noted on noted.event_id = x.event_id and noted.user_id = x.user_id' : ''}
     ${mayRepeat ? 'where x.event_id in (select id from fresh)' : ''}
-    returning id, lane, priority, run_at)`
+    returning id, company_id, campaign_id, channel, lane, priority, run_at)`
 }
 
 /** What would expire before it is due is looked at when it expires. */
@@ -212,7 +212,9 @@ const EXPIRY = `cross join lateral (
 ) as expiry`
 
 const queuedPart = (where: string): string => `queued as (
-  insert into ready (lane, priority, run_at, id) select lane, priority, run_at, id from delivered ${where})`
+  insert into ready (channel, lane, priority, run_at, id)
+  select coalesce(channel.number, channel_number(delivered.channel)), lane, priority, run_at, id
+  from delivered left join channel on channel.name = delivered.channel ${where})`
 
 const leasedPart = (claimed: string, worker: string, seconds: string): string => `leased as (
   insert into lease (id, worker, lane, until, ids)

@@ -17,6 +17,8 @@ export async function cancelEvents(db: Queryable, companyId: string, rowIds: rea
      waiting as (
        delete from ready using delivery
        where delivery.event_id in (select id from cancelled)
+         and ready.channel = (select number from channel where name = delivery.channel)
+         and ready.flow in (0, flow_of(delivery.company_id, delivery.campaign_id))
          and ready.lane in (delivery.lane, 2) and ready.priority = delivery.priority
          and ready.run_at = delivery.run_at and ready.id = delivery.id
        returning ready.id

@@ -178,12 +178,12 @@ suite('what is sent at once', () => {
 function open({ freeSlots }: { freeSlots?: number } = {}) {
   const opened = { wakes: 0, freeSlots: freeSlots ?? 0, shown: [] as Claim[], ran: [] as Claim[] }
   const lane: InstantLane = {
-    reserve(count) {
+    reserve(_channel, count) {
       if (count > opened.freeSlots) return false
       opened.freeSlots -= count
       return true
     },
-    release(count) {
+    release(_channel, count) {
       opened.freeSlots += count
     },
     newLease: () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: 30 }),

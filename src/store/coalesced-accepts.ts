@@ -1,11 +1,10 @@
 import { performance } from 'node:perf_hooks'
 import { AppError } from '../core/errors.ts'
-import { LANES } from '../core/event.ts'
-import type { Event } from '../core/event.ts'
 import type { Queryable } from '../db/db.ts'
-import type { Claim, ClaimedDelivery, InstantLane, Queue } from '../queue/queue.ts'
+import type { InstantLane, Queue } from '../queue/queue.ts'
 import { acceptEvents, isKeyKnown, type StoredEvents } from './accept-events.ts'
 import type { EventRows, Instant } from './event-rows.ts'
+import { instantClaims } from './instant-claims.ts'
 
 /** Stores single events; those that come at the same time share a statement and a commit. */
 export type Accepts = {
@@ -28,11 +27,6 @@ const MAX_IN_FLIGHT = 2
 const MIN_EVENTS = 16
 /** For so long after a key came again, statements are made that bear it: producers repeat many at once. */
 const REPEATING_MS = 1000
-/** A person's own event is sent at once by the process that took it; a list of people goes through the queue. */
-const MAX_INSTANT_DELIVERIES = 100
-
-/** Whether it is over already is for the database's clock to say, at the claim. */
-const EXPIRES_SOON_MS = 10_000
 
 /**
  * Gathers what arrives in one turn of the event loop, and what arrives while statements are running. Each caller is
@@ -84,34 +78,18 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
 
   async function flush(group: Waiting[]): Promise<void> {
     inFlight += 1
-    const [inbox, others] = [instant.newLease(), instant.newLease()]
-    const leases = new Map<string, string>()
-    let reserved = 0
-    for (const { rows } of group) {
-      if (!isInstant(rows)) continue
-      const slow = rows.deliveries.filter(({ is_inbox }) => !is_inbox)
-      if (instant.canShow()) for (const { id, is_inbox } of rows.deliveries) if (is_inbox) leases.set(id, inbox.leaseId)
-      if (slow.length === 0 || !instant.reserve(slow.length)) continue
-      reserved += slow.length
-      for (const { id } of slow) leases.set(id, others.leaseId)
-    }
+    const claims = instantClaims(
+      instant,
+      group.map(({ rows }) => rows),
+    )
     try {
-      const deliveries = [...leases].map(([id, leaseId]) => ({ id, leaseId }))
-      const stored = await store(group, { ...inbox, deliveries })
+      const stored = await store(group, claims.instant)
       for (const { rows, resolve } of group) resolve(stored.ids.has(rows.id))
-      const mine = group.filter(({ rows }) => stored.ids.has(rows.id))
-      const claimOf = (leaseId: string): Claim => ({
-        leaseId,
-        lane: 'p2p',
-        deliveries: mine.flatMap(({ rows }) => claimedOf(rows, stored)).filter(({ id }) => leases.get(id) === leaseId),
-      })
-      const [shown, sent] = [claimOf(inbox.leaseId), claimOf(others.leaseId)]
-      instant.release(reserved - sent.deliveries.length)
-      if (shown.deliveries.length > 0) instant.show(shown)
-      if (sent.deliveries.length > 0) instant.run(sent)
-      if (countOf(mine) > shown.deliveries.length + sent.deliveries.length) queue.wake()
+      const mine = group.filter(({ rows }) => stored.ids.has(rows.id)).map(({ rows }) => rows)
+      const waitsIn = claims.hand(mine, stored)
+      if (waitsIn.length > 0) queue.wake(waitsIn)
     } catch (error) {
-      instant.release(reserved)
+      claims.giveUp()
       await eachAlone(group, error)
     } finally {
       inFlight -= 1
@@ -170,40 +148,3 @@ export const collapseKeysOf = ({ company_id, notifications }: EventRows): string
   notifications
     .filter(({ collapse_key }) => collapse_key !== null)
     .map(({ user_id, collapse_key }) => JSON.stringify([company_id, user_id, collapse_key]))
-
-const countOf = (group: readonly Waiting[]): number => group.reduce((sum, { rows }) => sum + rows.deliveries.length, 0)
-
-function isInstant({ lane, deliveries }: EventRows): boolean {
-  if (lane !== LANES.p2p || deliveries.length === 0 || deliveries.length > MAX_INSTANT_DELIVERIES) return false
-  const soon = Date.now() + EXPIRES_SOON_MS
-  return deliveries.every(
-    ({ send_after, expires_at, time_to_live_seconds }) =>
-      send_after === null &&
-      (expires_at === null || Date.parse(expires_at) > soon) &&
-      (time_to_live_seconds === null || time_to_live_seconds * 1000 > EXPIRES_SOON_MS),
-  )
-}
-
-/** The deliveries as a claim would have read them. */
-function claimedOf(rows: EventRows, stored: StoredEvents): ClaimedDelivery[] {
-  return rows.deliveries.map(({ id, notification_id, user_id, channel }) => {
-    const place = stored.placeOf(rows.id, user_id)
-    return {
-      id,
-      company_id: rows.company_id,
-      user_id,
-      channel,
-      notification_id: place?.id ?? notification_id,
-      attempt: 0,
-      crashes: 0,
-      is_expired: false,
-      is_cancelled: false,
-      vars: null,
-      pinned_template_id: null,
-      event: rows.payload as unknown as Event,
-      event_row_id: rows.id,
-      event_type_id: rows.event_type_id,
-      ...(place && { place }),
-    }
-  })
-}

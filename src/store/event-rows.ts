@@ -1,5 +1,6 @@
-import type { Level } from '../core/event.ts'
+import { laneOf, type Level } from '../core/event.ts'
 import type { JsonObject } from '../core/json.ts'
+import type { Place } from '../queue/queue.ts'
 
 /** One planned event as rows to be. Ids are row ids; `keys` are hashes that must never have been seen before. */
 export type EventRows = {
@@ -38,3 +39,14 @@ export type BatchKey = { key: string; rowId: string; bodyHash: string; answer: J
 
 /** What the caller is told; `isReplay`: the event came before. */
 export type Accepted = { event_id: string; jobs_count: number; isReplay: boolean }
+
+/** Where their deliveries wait, but for those that are not due yet: workers are to be told. */
+export function placesOf(events: readonly Pick<EventRows, 'lane' | 'deliveries'>[]): Place[] {
+  const places = new Map<string, Place>()
+  for (const { lane, deliveries } of events) {
+    for (const { channel, send_after: sendAfter } of deliveries) {
+      if (sendAfter === null) places.set(`${lane} ${channel}`, { channel, lane: laneOf(lane) })
+    }
+  }
+  return [...places.values()]
+}

@@ -46,7 +46,7 @@ insert into attempt_log (delivery_id, n, verdict, message) values
   (102, 1, 'retry', 'busy'), (103, 1, 'uncertain', 'died'), (104, 1, 'uncertain', 'died'), (105, 1, 'retry', 'busy'),
   (105, 2, 'reject', 'refused'), (106, 1, 'uncertain', 'died'), (112, 1, 'uncertain', 'died'), (113, 1, 'uncertain', 'died'), (114, 1, 'reject', 'spam');
 insert into dead (delivery_id, kind, reason) values (105, 'failed', 'refused'), (106, 'uncertain', 'died');
-insert into ready (lane, priority, run_at, id) values (0, 1, now(), 101), (2, 1, now() + interval '1 h', 102), (0, 1, now(), 111);
+insert into ready (channel, lane, priority, run_at, id) values (1, 0, 1, now(), 101), (1, 2, 1, now() + interval '1 h', 102), (1, 0, 1, now(), 111);
 insert into lease (id, worker, lane, until, ids) values (900, gen_random_uuid(), 2, now() + interval '1 h', '{103}');
 insert into intent (id, lease_id, ids) values (901, 900, '{103,104}');`
 
@@ -74,12 +74,12 @@ const PLANTED: [rule: string, plant: string, found: { id: string; detail: RegExp
   ['none-lost', 'delete from lease', { id: '103', detail: /nobody will find it/ }],
   [
     'held-once',
-    `insert into ready (lane, priority, run_at, id) values (2, 1, now() + interval '5 s', 101)`,
+    `insert into ready (channel, lane, priority, run_at, id) values (1, 2, 1, now() + interval '5 s', 101)`,
     { id: '101', detail: /^2 times in the queue, in 0 leases$/ },
   ],
   [
     'held-once',
-    `insert into ready (lane, priority, run_at, id) values (2, 1, now(), 103)`,
+    `insert into ready (channel, lane, priority, run_at, id) values (1, 2, 1, now(), 103)`,
     { id: '103', detail: /^1 times in the queue, in 1 leases$/ },
   ],
   [
@@ -89,13 +89,13 @@ const PLANTED: [rule: string, plant: string, found: { id: string; detail: RegExp
   ],
   [
     'settled-is-free',
-    `insert into ready (lane, priority, run_at, id) values (0, 1, now(), 104)`,
+    `insert into ready (channel, lane, priority, run_at, id) values (1, 0, 1, now(), 104)`,
     { id: '104', detail: /in the queue, and settled as 2/ },
   ],
   ['settled-is-free', `update lease set ids = '{103,105}'`, { id: '105', detail: /in the lease, and settled as 4/ }],
   [
     'settled-is-free',
-    `insert into ready (lane, priority, run_at, id) values (0, 1, now(), 555)`,
+    `insert into ready (channel, lane, priority, run_at, id) values (1, 0, 1, now(), 555)`,
     { id: '555', detail: /in the queue, and unknown/ },
   ],
   [

@@ -124,7 +124,7 @@ suite('an old partition', () => {
   })
 
   test.each([
-    ['ready', 'insert into ready (lane, priority, run_at, id) values (0, 1, now(), $1)', 0],
+    ['ready', 'insert into ready (channel, lane, priority, run_at, id) values (1, 0, 1, now(), $1)', 0],
     [
       'under a lease',
       `insert into lease (id, worker, lane, until, ids) values (1, gen_random_uuid(), 0, now(), array[$1::bigint])`,
@@ -142,7 +142,9 @@ suite('an old partition', () => {
 
   test('of events stays while a later delivery of one waits', async () => {
     const [row] = (await addDelivery(JUNE, 0, MAY)) as { id: string }[]
-    await database.db.query('insert into ready (lane, priority, run_at, id) values (0, 1, now(), $1)', [row?.id])
+    await database.db.query('insert into ready (channel, lane, priority, run_at, id) values (1, 0, 1, now(), $1)', [
+      row?.id,
+    ])
 
     expect(await drop(ofMay.delivery)).toBeNull()
     expect(await partitionInUse(database.db, ofMay.event)).toBe('deliveries wait')

@@ -1,4 +1,4 @@
-import { LANES, PRIORITIES, type Lane } from '../core/event.ts'
+import { laneOf, LANES, PRIORITIES } from '../core/event.ts'
 import type { QueueHealth } from '../core/queue-health.ts'
 import type { Queryable } from '../db/db.ts'
 import { WEEKS_AHEAD } from './partitions.ts'
@@ -7,7 +7,7 @@ import { WEEKS_AHEAD } from './partitions.ts'
 export async function queueHealth(db: Queryable): Promise<QueueHealth> {
   return {
     oldestTransactionSeconds: await oldestTransaction(db),
-    oldestDueSeconds: await oldestDue(db),
+    oldestDue: await oldestDue(db),
     ...(await counts(db)),
     deadTuples: await deadTuples(db),
     ...(await partitionHealth(db)),
@@ -25,21 +25,35 @@ async function oldestTransaction(db: Queryable): Promise<number> {
   return Math.max(0, row?.seconds ?? 0)
 }
 
-/** One step into the queue's index for each lane and priority. */
-async function oldestDue(db: Queryable): Promise<Record<Lane, number>> {
-  const rows = await db.query<{ lane: number; seconds: number | null }>(
-    `select lane, extract(epoch from now() - min(oldest.run_at))::float8 as seconds
-     from unnest($1::smallint[]) as lane, unnest($2::smallint[]) as priority, lateral (
-       select run_at from ready
-       where ready.lane = lane.lane and ready.priority = priority.priority and run_at <= now()
-       order by run_at limit 1
-     ) as oldest
-     group by lane`,
+/** One step into the queue's index for each channel, lane and priority, and one for each flow there, up to a thousand. */
+async function oldestDue(db: Queryable): Promise<QueueHealth['oldestDue']> {
+  const rows = await db.query<{ channel: string; lane: number; seconds: number | null }>(
+    `with recursive place as (
+       select number, name, lane, priority
+       from channel, unnest($1::smallint[]) as lane, unnest($2::smallint[]) as priority
+     ),
+     head as (
+       select place.*, first.flow, first.run_at, 1 as nth
+       from place left join lateral (
+         select flow, run_at from ready
+         where channel = number and ready.lane = place.lane and ready.priority = place.priority
+         order by channel, lane, priority, flow, run_at limit 1
+       ) as first on true
+       union all
+       select number, name, head.lane, head.priority, next.flow, next.run_at, nth + 1
+       from head cross join lateral (
+         select flow, run_at from ready
+         where channel = number and ready.lane = head.lane and ready.priority = head.priority and flow > head.flow
+         order by channel, lane, priority, flow, run_at limit 1
+       ) as next
+       where nth < 1000
+     )
+     select name as channel, lane,
+       extract(epoch from now() - min(run_at) filter (where run_at <= now()))::float8 as seconds
+     from head group by name, lane order by name, lane`,
     [Object.values(LANES), Object.values(PRIORITIES)],
   )
-  const secondsOf = (lane: number): number => Math.max(0, rows.find((row) => row.lane === lane)?.seconds ?? 0)
-  const lanes = Object.entries(LANES).map(([name, lane]) => [name, secondsOf(lane)])
-  return Object.fromEntries(lanes) as Record<Lane, number>
+  return rows.map(({ channel, lane, seconds }) => ({ channel, lane: laneOf(lane), seconds: Math.max(0, seconds ?? 0) }))
 }
 
 async function counts(db: Queryable): Promise<Pick<QueueHealth, 'ready' | 'leased' | 'deadLetters'>> {

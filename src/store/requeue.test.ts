@@ -46,7 +46,7 @@ suite('a dead letter that is sent again', () => {
     const queue = postgresQueue({ db, nextId: idGenerator(() => 1), workerId: randomUUID(), leaseSeconds: 30 })
 
     await requeue([id])
-    const claim = await queue.claim('retry', 10)
+    const claim = await queue.claim({ channel: 'email', lane: 'retry' }, 10)
     const result = { id, state: 'failed', verdict: 'reject', reason: 'again' } as const
     const recorded = await queue.finish(claim?.leaseId ?? '', [result])
 

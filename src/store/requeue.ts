@@ -52,13 +52,14 @@ export async function requeueLetters(
        where delivery.id = delivery_id and delivery.company_id = $1 and event.id = delivery.event_id
          and delivery.state = $9
          and event.cancelled_at is null and (expires_at is null or expires_at > now())
-       returning delivery.id, delivery.priority, delivery.run_at
+       returning delivery.id, delivery.channel, delivery.priority, delivery.run_at
      ),
      unburied as (
        delete from dead using revived where dead.delivery_id = revived.id
      ),
      queued as (
-       insert into ready (lane, priority, run_at, id) select ${LANES.retry}, priority, run_at, id from revived
+       insert into ready (channel, lane, priority, run_at, id)
+       select channel_number(channel), ${LANES.retry}, priority, run_at, id from revived
        on conflict do nothing
      )
      select id from revived order by id`,

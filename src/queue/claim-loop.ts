@@ -1,0 +1,162 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import type { Claim, Place, Queue, Throttle } from './queue.ts'
+
+/** After a failed look (database away), so that an outage is not answered with a storm. */
+const BACKOFF_MS = 1000
+/** Where a throttle grants nothing and does not say when to ask again. */
+const ASK_AGAIN_MS = 1000
+
+export type LoopOptions = {
+  /** Deliveries of this place that are in progress at the same time. */
+  slots: number
+  /** At most so many in one claim. */
+  batchSize: number
+  throttle?: Throttle
+}
+
+/** Gets every claim; must not throw for the sake of one delivery, and calls `onOver` at the end of each. */
+export type Handle = (claim: Claim, onOver: () => void) => Promise<void>
+
+/** Claims what is due in one place and hands it out, as far as it has slots. */
+export type ClaimLoop = {
+  place: Place
+  /** Has slots, and waits to be told of work. */
+  isIdle(): boolean
+  nudge(): void
+  /** Somebody looked on its behalf, and there was nothing. */
+  turn(): void
+  /** When it last looked for work or ended any. */
+  turnedAt(): number
+  /** Takes slots for what somebody else claims; `release`, or the end of what `take` gets, gives them back. */
+  reserve(count: number): boolean
+  release(count: number): void
+  take(claim: Claim): void
+  /** Work that waits for nobody else needs no slot. */
+  show(claim: Claim): void
+  /** Resolves when it was stopped and everything that it handed out is over. */
+  done: Promise<void>
+}
+
+/** Does nothing until it is nudged; ends after `stopping`. */
+export function claimLoop(
+  { queue, log }: { queue: Pick<Queue, 'claim'>; log: Logger },
+  place: Place,
+  { slots, batchSize, throttle }: LoopOptions,
+  stopping: AbortSignal,
+  handle: Handle,
+): ClaimLoop {
+  const limits = throttle?.limits(place.channel) ? throttle : undefined
+  const running = new Set<Promise<void>>()
+  let turnedAt = Date.now()
+  let busy = 0
+  let wake: (() => void) | undefined
+  // A wake that comes while it is looking must not be lost: it looks once more.
+  let isWoken = false
+
+  function nudge(): void {
+    isWoken = true
+    wake?.()
+  }
+
+  async function woken(): Promise<void> {
+    if (isWoken || stopping.aborted) return
+    await new Promise<void>((resolve) => {
+      wake = resolve
+    })
+    wake = undefined
+  }
+
+  function giveBack(count: number): void {
+    const wasFull = busy >= slots
+    turnedAt = Date.now()
+    busy -= count
+    if (wasFull && count > 0) nudge()
+  }
+
+  async function run(claim: Claim, held: number): Promise<void> {
+    const onOver = (): void => {
+      if (held === 0) return
+      held -= 1
+      giveBack(1)
+    }
+    try {
+      await handle(claim, onOver)
+    } catch (error) {
+      log.error({ err: error, ...place, leaseId: claim.leaseId }, 'batch failed; its lease returns it')
+    } finally {
+      giveBack(held)
+    }
+  }
+
+  function take(claim: Claim, held = claim.deliveries.length): void {
+    const batch = run(claim, held).finally(() => running.delete(batch))
+    running.add(batch)
+  }
+
+  /** False when there is nothing more to claim. */
+  async function look(wanted: number): Promise<boolean> {
+    const grant = await limits?.grant({ ...place, count: wanted })
+    const limit = Math.min(wanted, grant?.count ?? wanted)
+    if (limit <= 0) {
+      turnedAt = Date.now()
+      await pause(grant?.retryAfterMs ?? ASK_AGAIN_MS)
+      return true
+    }
+    let claimed = 0
+    try {
+      const claim = await queue.claim(place, limit)
+      turnedAt = Date.now()
+      if (!claim) return false
+      claimed = claim.deliveries.length
+      busy += claimed
+      take(claim)
+      return claim.hasMore
+    } finally {
+      if (claimed < limit) limits?.giveBack({ ...place, count: limit - claimed })
+    }
+  }
+
+  async function loop(): Promise<void> {
+    let hasMore = false
+    while (!stopping.aborted) {
+      if (!hasMore || busy >= slots) await woken()
+      isWoken = false
+      if (busy >= slots || stopping.aborted) continue
+      try {
+        hasMore = await look(Math.min(slots - busy, batchSize))
+      } catch (error) {
+        log.error({ err: error, ...place }, 'looking for work failed')
+        await pause(BACKOFF_MS)
+        hasMore = true
+      }
+    }
+    while (running.size > 0) await Promise.all(running)
+  }
+
+  const pause = (ms: number): Promise<void> => sleep(ms, undefined, { signal: stopping }).catch(() => {})
+
+  stopping.addEventListener('abort', nudge, { once: true })
+  return {
+    place,
+    isIdle: () => wake !== undefined && busy < slots,
+    nudge,
+    turn: () => {
+      turnedAt = Date.now()
+    },
+    turnedAt: () => turnedAt,
+    reserve: (count) => {
+      if (stopping.aborted || busy + count > slots) return false
+      if (limits && !limits.grantNow({ ...place, count })) return false
+      busy += count
+      return true
+    },
+    release: (count) => {
+      if (count > 0) limits?.giveBack({ ...place, count })
+      giveBack(count)
+    },
+    take: (claim) => take(claim),
+    show: (claim) => take(claim, 0),
+    done: loop(),
+  }
+}
