@@ -13,14 +13,14 @@ const back = async (type: ElementType, values: readonly (string | number | boole
   const shown = type === 'bytea' ? `encode(value, 'hex')` : 'value'
   const rows = await database.db.query<{ value: unknown }>(
     `select ${shown} as value from unnest($1::${type}[]) with ordinality as x(value, n) order by n`,
-    [binaryArray(type, values)],
+    [binaryArray(type, values, (value) => value)],
   )
   return rows.map(({ value }) => value)
 }
 
 /** What PostgreSQL can keep as text. */
 const text = fc
-  .string({ unit: 'grapheme', maxLength: 60 })
+  .string({ unit: 'grapheme', maxLength: 300 })
   .filter((value) => value.isWellFormed() && !value.includes('\0'))
 const bigint = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String)
 const hex = fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes).toString('hex'))
@@ -55,12 +55,12 @@ suite('an array in binary form', () => {
   })
 
   test('refuses a number that its type cannot hold', () => {
-    expect(() => binaryArray('smallint', [40_000])).toThrow(/out of range/)
-    expect(() => binaryArray('bigint', [`${2n ** 63n}`])).toThrow(/out of range/)
+    expect(() => binaryArray('smallint', [40_000], (value) => value)).toThrow(/out of range/)
+    expect(() => binaryArray('bigint', [`${2n ** 63n}`], (value) => value)).toThrow(/out of range/)
   })
 
   test('of a uuid that is none is refused, not cut', () => {
-    expect(() => binaryArray('uuid', ['not-a-uuid'])).toThrow(/uuid/)
-    expect(() => binaryArray('bytea', ['0x'])).toThrow(/hex/)
+    expect(() => binaryArray('uuid', ['not-a-uuid'], (value) => value)).toThrow(/uuid/)
+    expect(() => binaryArray('bytea', ['0x'], (value) => value)).toThrow(/hex/)
   })
 })

@@ -25,7 +25,7 @@ export function acceptStatement({ events, instant, batchKey, mayRepeat }: Accept
   const params: unknown[] = []
   const param = (value: unknown): string => `$${params.push(value)}`
   const rows = <Row>(columns: Column<Row>[], values: readonly Row[]): string => {
-    const arrays = columns.map(([, type, of]) => `${param(binaryArray(type, values.map(of)))}::${type}[]`)
+    const arrays = columns.map(([, type, of]) => `${param(binaryArray(type, values, of))}::${type}[]`)
     return `unnest(${arrays.join(', ')}) as x(${columns.map(([name]) => name).join(', ')})`
   }
   const notifications = childrenOf(events, ({ notifications }) => notifications)
@@ -54,18 +54,8 @@ export function acceptStatement({ events, instant, batchKey, mayRepeat }: Accept
     const claimed = instant && instant.deliveries.length > 0 ? instant : null
     if (!claimed) parts.push(queuedPart(''))
     else {
-      const ids = `${param(
-        binaryArray(
-          'bigint',
-          claimed.deliveries.map(({ id }) => id),
-        ),
-      )}::bigint[]`
-      const leases = `${param(
-        binaryArray(
-          'bigint',
-          claimed.deliveries.map(({ leaseId }) => leaseId),
-        ),
-      )}::bigint[]`
+      const ids = `${param(binaryArray('bigint', claimed.deliveries, ({ id }) => id))}::bigint[]`
+      const leases = `${param(binaryArray('bigint', claimed.deliveries, ({ leaseId }) => leaseId))}::bigint[]`
       parts.push(queuedPart(`where id <> all(${ids})`))
       const [worker, seconds] = [param(claimed.workerId), param(claimed.leaseSeconds)]
       parts.push(leasedPart(`unnest(${ids}, ${leases}) as claimed(id, lease_id)`, worker, seconds))
