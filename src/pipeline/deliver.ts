@@ -7,12 +7,14 @@ import { notificationFor } from '../core/plan.ts'
 import { localeChain } from '../core/template-lookup.ts'
 import { templateVariables } from '../core/template-variables.ts'
 import { within } from '../core/within.ts'
+import type { Queryable } from '../db/db.ts'
 import type { Address, User } from '../directory/directory.ts'
 import type { Ports } from '../ports.ts'
 import { resultOfFailure } from '../queue/outcome.ts'
 import type { Claim, ClaimedDelivery, Result } from '../queue/queue.ts'
 import { recorder, type Recorder } from '../queue/recorder.ts'
-import { noteInHistory, placed, placeInInbox } from '../store/show-notification.ts'
+import { sharedReads } from '../store/shared-reads.ts'
+import { historyNotes, placed, placeInInbox, type ShownNotification } from '../store/show-notification.ts'
 import { textSource } from '../store/text-source.ts'
 
 type DeliverPorts = Pick<
@@ -31,6 +33,9 @@ export type DeliverOptions = {
   uncertainResendSeconds: number
 }
 
+/** What the deliveries of one claim ask and write, they ask and write together. */
+type ClaimPorts = DeliverPorts & { reads: Queryable; note: (shown: ShownNotification) => Promise<undefined> }
+
 /** A message ready for its address; `templateId` is the version it was rendered from. */
 type Prepared = { address: Address; message: Message; templateId: string | null; note: () => Promise<undefined> }
 
@@ -48,12 +53,13 @@ export async function deliver(
   signal: AbortSignal,
   onOver: () => void = () => {},
 ): Promise<void> {
+  const shared = { ...ports, ...sharedBy(ports) }
   const renewal = setInterval(() => void renew(ports, claim), (options.leaseSeconds * 1000) / 3)
   const record = recorder(ports.queue, claim, options.leaseSeconds)
   try {
     // All of them are over before the lease is: ending it gives back what was not begun.
     const ends = await Promise.allSettled(
-      claim.deliveries.map((delivery) => deliverOne(ports, options, record, claim, delivery, signal).finally(onOver)),
+      claim.deliveries.map((delivery) => deliverOne(shared, options, record, claim, delivery, signal).finally(onOver)),
     )
     for (const end of ends) {
       if (end.status === 'rejected') {
@@ -66,8 +72,13 @@ export async function deliver(
   }
 }
 
+const sharedBy = ({ db }: DeliverPorts): Pick<ClaimPorts, 'reads' | 'note'> => ({
+  reads: sharedReads(db),
+  note: historyNotes(db),
+})
+
 async function deliverOne(
-  ports: DeliverPorts,
+  ports: ClaimPorts,
   options: DeliverOptions,
   record: Recorder,
   claim: Claim,
@@ -92,7 +103,7 @@ async function deliverOne(
 }
 
 async function attempt(
-  ports: DeliverPorts,
+  ports: ClaimPorts,
   options: DeliverOptions,
   record: Recorder,
   claim: Claim,
@@ -123,7 +134,7 @@ async function attempt(
 }
 
 async function send(
-  ports: DeliverPorts,
+  ports: ClaimPorts,
   options: DeliverOptions,
   delivery: ClaimedDelivery,
   channel: Channel,
@@ -153,7 +164,7 @@ async function send(
 const chances = ({ uncertainResendSeconds }: DeliverOptions) => ({ uncertainResendSeconds, random: Math.random() })
 
 async function prepare(
-  ports: DeliverPorts,
+  ports: ClaimPorts,
   options: DeliverOptions,
   delivery: ClaimedDelivery,
   channel: Channel,
@@ -190,7 +201,7 @@ async function prepare(
  * been called. Null when a later event has taken its place in the inbox.
  */
 async function show(
-  ports: DeliverPorts,
+  ports: ClaimPorts,
   delivery: ClaimedDelivery,
   channel: Channel,
   text: RenderedText,
@@ -219,14 +230,13 @@ async function show(
   return {
     notification: placed(shown, { id: shown.id, seq: null, shown_at: new Date().toISOString() }),
     note: async () => {
-      if (!isInInbox) await noteInHistory(ports.db, shown)
-      return undefined
+      return isInInbox ? undefined : ports.note(shown)
     },
   }
 }
 
 async function textFor(
-  ports: DeliverPorts,
+  ports: ClaimPorts,
   options: DeliverOptions,
   delivery: ClaimedDelivery,
   channel: Channel,
@@ -235,7 +245,7 @@ async function textFor(
   const { event } = delivery
   const locales = localeChain(user.locale, options.defaultLocale)
   const type = await ports.eventTypes.version(delivery.event_type_id)
-  const found = await textSource(ports.db, {
+  const found = await textSource(ports.reads, {
     companyId: delivery.company_id,
     event,
     type,

@@ -1,4 +1,5 @@
 import type { JsonObject } from '../core/json.ts'
+import { binaryArray } from '../db/binary-array.ts'
 import type { Queryable } from '../db/db.ts'
 import type { Address, User } from '../directory/directory.ts'
 
@@ -47,17 +48,27 @@ order by user_id, channel, value
 on conflict do nothing`
 
 /** The user with all his addresses, or null. */
-export async function findUser(db: Queryable, companyId: string, userId: string): Promise<User | null> {
-  const [user] = await db.query<User>(
-    `select company_id, user_id, locale, time_zone, profile, (
+export const findUser = async (db: Queryable, companyId: string, userId: string): Promise<User | null> =>
+  (await findUsers(db, [{ companyId, userId }]))[0] ?? null
+
+/** Each of the users, or null, in the order in which they were asked for. */
+export async function findUsers(
+  db: Queryable,
+  wanted: readonly { companyId: string; userId: string }[],
+): Promise<(User | null)[]> {
+  const rows = await db.query<User & { n: number }>(
+    `select n::integer, company_id, user_id, locale, time_zone, profile, (
        select coalesce(jsonb_agg(jsonb_build_object(
          'id', address.id::text, 'channel', channel, 'value', value, 'state', state) order by address.id), '[]')
        from address where address.company_id = directory_user.company_id and address.user_id = directory_user.user_id
      ) as addresses
-     from directory_user where company_id = $1 and user_id = $2`,
-    [companyId, userId],
+     from unnest($1::text[], $2::text[]) with ordinality as wanted(company_id, user_id, n)
+     join directory_user using (company_id, user_id)`,
+    [binaryArray('text', wanted, ({ companyId }) => companyId), binaryArray('text', wanted, ({ userId }) => userId)],
   )
-  return user ?? null
+  const users: (User | null)[] = wanted.map(() => null)
+  for (const { n, ...user } of rows) users[n - 1] = user
+  return users
 }
 
 /** Erases what the directory knows of a user; false when it knew nothing. */

@@ -1,3 +1,4 @@
+import { coalesced } from '../core/coalesce.ts'
 import type { PlannedNotification } from '../core/plan.ts'
 import type { Notification } from '../core/notification.ts'
 import type { Queryable } from '../db/db.ts'
@@ -35,10 +36,33 @@ export const placed = (
     snoozed_until: null,
   })
 
-/** Writes what is sent over other channels alone into the history. Repeating is harmless. */
-export async function noteInHistory(db: Queryable, shown: ShownNotification): Promise<void> {
-  await db.query(NOTE, parametersOf(shown).slice(0, -2))
+/**
+ * Writes what is sent over other channels alone into the history: what comes at the same time in one statement, and one
+ * that cannot be written fails alone. Repeating is harmless.
+ */
+export function historyNotes(db: Queryable): (shown: ShownNotification) => Promise<undefined> {
+  const note = coalesced(async (shown: ShownNotification[]) => {
+    const whole = await noteInHistory(db, shown)
+    if (whole === null || shown.length === 1) return shown.map(() => whole)
+    const ends = []
+    for (const one of shown) ends.push(await noteInHistory(db, [one]))
+    return ends
+  }, NOTES)
+
+  return async (shown) => {
+    const failure = await note(shown)
+    if (failure) throw failure.error
+  }
 }
+
+/** Their texts may be long. */
+const NOTES = { maxInputs: 100, maxRunning: 1 }
+
+const noteInHistory = (db: Queryable, shown: readonly ShownNotification[]): Promise<{ error: unknown } | null> =>
+  db.query(NOTE, [JSON.stringify(shown)]).then(
+    () => null,
+    (error: unknown) => ({ error }),
+  )
 
 const parametersOf = (shown: ShownNotification): unknown[] => [
   shown.id,
@@ -88,7 +112,12 @@ select ${NOTIFICATION_COLUMNS}, false as is_later from placed n
 union all
 select ${NOTIFICATION_COLUMNS}, n.event_id <> $2 as is_later from known n`
 
+// In one order, so that two processes that note the same wait for each other instead of deadlocking.
 const NOTE = `
 insert into notification (id, event_id, public_event_id, company_id, user_id, type, level, title, body, cta, data)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11::text::jsonb)
+select id, event_row_id, event_id, company_id, user_id, type, level, title, body, cta, data
+from jsonb_to_recordset($1::text::jsonb) as shown(
+  id bigint, event_row_id bigint, event_id text, company_id text, user_id text, type text, level text, title text,
+  body text, cta jsonb, data jsonb)
+order by id
 on conflict (id) do nothing`
