@@ -64,6 +64,17 @@ suite('a result whose answer was lost', () => {
   })
 })
 
+suite('a note to begin that comes late', () => {
+  test('begins nothing that the lease has given away', async () => {
+    const { leaseId, ids } = await claimed(2)
+    await queue.finish(leaseId, [{ id: ids[0]!, state: 'postponed', reason: 'away', afterSeconds: 0 }])
+
+    const allowed = await queue.start(leaseId, ids)
+
+    expect(allowed).toEqual([ids[1]])
+  })
+})
+
 suite('a lease that is taken over', () => {
   test('gives nothing back a second time when its release comes at that moment', async () => {
     const { leaseId, ids } = await claimed(3)

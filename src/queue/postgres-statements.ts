@@ -7,11 +7,12 @@ import { STATES } from '../core/delivery.ts'
  */
 export const START = `
 with held as (
-  update lease set until = now() + make_interval(secs => $4) where id = $1 and until > now() returning id
+  update lease set until = now() + make_interval(secs => $4) where id = $1 and until > now() returning ids
 ),
 allowed as (
   select delivery.id from held, delivery join event on event.id = delivery.event_id
-  where delivery.id = any($2::bigint[]) and delivery.state = ${STATES.ready} and event.cancelled_at is null
+  where delivery.id = any($2::bigint[]) and delivery.id = any(held.ids) and delivery.state = ${STATES.ready}
+    and event.cancelled_at is null
 ),
 noted as (
   insert into intent (id, lease_id, ids) select $3, $1, array_agg(id) from allowed having count(*) > 0

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { MAX_CRASHES } from '../core/delivery-life.ts'
 import { laneOf, LANES, PRIORITIES } from '../core/event.ts'
 import type { Db } from '../db/db.ts'
 import type { ClaimedDelivery, Queue, Recovery } from './queue.ts'
@@ -8,8 +9,6 @@ import { FINISH, RECOVER, RELEASE, RENEW, START } from './postgres-statements.ts
 import { resultRows } from './result-rows.ts'
 import { watermarks } from './watermarks.ts'
 
-/** A delivery that ended this many workers while it was being sent is not tried again. */
-const MAX_CRASHES = 3
 /** Long enough for the other side to have shown the first copy to a person who may cancel. */
 const RESEND_AFTER_SECONDS = 300
 
@@ -21,6 +20,8 @@ type Options = {
   resendAfterSeconds?: number
   /** Other processes use the same queue: they are told of new work, and tell of theirs. */
   isShared?: boolean
+  /** What the time between two looks at everything is measured by. */
+  clockMs?: () => number
 }
 
 /**
@@ -34,9 +35,10 @@ export function postgresQueue({
   leaseSeconds,
   resendAfterSeconds,
   isShared = false,
+  clockMs,
 }: Options): Queue {
   const wakes = new EventEmitter().setMaxListeners(0)
-  const marks = watermarks()
+  const marks = watermarks(clockMs)
   const others = isShared ? neighbours(db, workerId, (places) => wakes.emit('wake', places)) : null
   const numbers = new Map<string, number>()
   let claims = 0

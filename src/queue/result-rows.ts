@@ -1,4 +1,6 @@
 import { STATES } from '../core/delivery.ts'
+import { CHANGES, type Change } from '../core/delivery-life.ts'
+import type { Verdict } from '../core/errors.ts'
 import type { Result } from './queue.ts'
 
 /** Results as the statement that records them takes them. */
@@ -10,35 +12,22 @@ const keepable = (_name: string, value: unknown): unknown =>
 
 /** The columns of a result; `verdict` present means a line in the attempts log, `kind` a dead letter. */
 function toRow(result: Result): Record<string, unknown> {
-  const common = { id: result.id, template_id: result.templateId }
-  switch (result.state) {
-    case 'sent':
-      return { ...common, state: STATES.sent, is_attempt: true, provider_id: result.providerId }
-    case 'expired':
-    case 'cancelled':
-      return { ...common, state: STATES[result.state], is_attempt: false }
-    case 'skipped':
-      return { ...common, state: STATES.skipped, is_attempt: false, reason: result.reason }
-    case 'failed': {
-      const { verdict, reason } = result
-      return { ...common, state: STATES.failed, is_attempt: true, reason, verdict, kind: 'failed' }
-    }
-    case 'uncertain':
-      return {
-        ...common,
-        state: STATES.uncertain,
-        is_attempt: true,
-        reason: result.reason,
-        verdict: 'uncertain',
-        kind: 'uncertain',
-      }
-    case 'postponed': {
-      const { reason, afterSeconds } = result
-      return { ...common, state: STATES.ready, is_attempt: false, reason, after_seconds: afterSeconds }
-    }
-    default: {
-      const { verdict, reason, afterSeconds } = result
-      return { ...common, state: STATES.ready, is_attempt: true, reason, verdict, after_seconds: afterSeconds }
-    }
+  const { to, attempt }: Change = CHANGES[result.state]
+  return {
+    id: result.id,
+    state: STATES[to.state],
+    is_attempt: attempt !== undefined,
+    kind: to.stage === 'letter' ? to.state : undefined,
+    template_id: result.templateId,
+    provider_id: 'providerId' in result ? result.providerId : undefined,
+    reason: 'reason' in result ? result.reason : undefined,
+    verdict: verdictOf(result),
+    after_seconds: 'afterSeconds' in result ? result.afterSeconds : undefined,
   }
+}
+
+/** What the attempts log says of it; an attempt that was accepted has no line there. */
+function verdictOf(result: Result): Verdict | undefined {
+  if (result.state === 'uncertain') return 'uncertain'
+  return 'verdict' in result ? result.verdict : undefined
 }
