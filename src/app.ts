@@ -22,6 +22,7 @@ import { startScheduler, type Chore } from './pipeline/scheduler.ts'
 import { wakeSnoozed } from './pipeline/snooze.ts'
 import { sweepLeases } from './pipeline/sweep.ts'
 import { queueWatch } from './pipeline/watch-queue.ts'
+import { withdrawWaiting } from './pipeline/withdraw.ts'
 import { startWorker, type Worker } from './pipeline/worker.ts'
 import type { Ports } from './ports.ts'
 import { processNumber, type ProcessNumber } from './process-number.ts'
@@ -180,6 +181,7 @@ function startChores(ports: Ports, config: Config, number: ProcessNumber): () =>
   const shared: Chore[] = [
     { name: 'leases', everyMs: Math.min(5000, LEASE_SECONDS * 250), run: () => sweepLeases(ports) },
     { name: 'snoozed', everyMs: 5000, run: () => wakeSnoozed(ports) },
+    { name: 'withdrawals', everyMs: 1000, run: () => withdrawWaiting(ports) },
     { name: 'replays', everyMs: 1000, run: () => continueReplays(ports) },
     { name: 'retention', everyMs: 600_000, run: retention(ports, retentionDays(config)).turn },
     { name: 'queue watch', everyMs: 15_000, run: queueWatch(ports).turn },

@@ -95,6 +95,7 @@ export const CHANGES = {
 
   // What a worker holds is refused to it when it wants to begin, and ends as `cancelled`.
   cancel: { by: 'caller', from: waiting, to: { state: 'cancelled', stage: 'settled' } },
+  supersede: { by: 'caller', from: waiting, to: { state: 'skipped', stage: 'settled' } },
 
   'send again': { by: 'person', from: failed, to: { state: 'ready', stage: 'queue' } },
   discard: { by: 'person', from: failed, to: { state: 'failed', stage: 'settled' } },

@@ -30,12 +30,26 @@ const FINAL: Record<number, Status> = {
   [STATES.skipped]: 'SKIPPED',
 }
 
+/** What a delivery waits for in vain: it will be found to be cancelled or superseded before it is sent. */
+export type Withdrawn = 'cancelled' | 'superseded'
+
 /** The public status of a delivery row; `leased` = a live lease holds it. */
-export function statusOf({ state, attempt, leased }: { state: number; attempt: number; leased: boolean }): Status {
+export function statusOf({
+  state,
+  attempt,
+  leased,
+  withdrawn = null,
+}: {
+  state: number
+  attempt: number
+  leased: boolean
+  withdrawn?: Withdrawn | null
+}): Status {
   const final = FINAL[state]
   if (final) return final
   if (state === STATES.uncertain) return 'UNCERTAIN'
   if (leased) return 'SENDING'
+  if (withdrawn) return withdrawn === 'cancelled' ? 'CANCELLED' : 'SKIPPED'
   return attempt > 0 ? 'RETRYING' : 'PENDING'
 }
 

@@ -1,8 +1,10 @@
 import { invalidField, type AppError } from './errors.ts'
 import type { Cta, Event, Level } from './event.ts'
 import { LANES, PRIORITIES } from './event.ts'
+import { collapseKeyOf } from './event-options.ts'
 import type { EventType } from './event-type.ts'
 import type { Json, JsonObject } from './json.ts'
+import { valueAt } from './value-at.ts'
 
 /** Planned in the accepting transaction, so that the answer can count the jobs. */
 export const MAX_NAMED_RECIPIENTS = 1000
@@ -148,24 +150,6 @@ export const notificationFor = (userId: string, event: Event, type: EventType): 
   data: event.data,
   collapse_key: collapseKeyOf(event, type),
 })
-
-function collapseKeyOf(event: Event, type: EventType): string | null {
-  if (event.collapse_key !== undefined) return event.collapse_key
-  const value = type.collapse_path === undefined ? undefined : valueAt(event, type.collapse_path)
-  if (typeof value !== 'string' && typeof value !== 'number') return null
-  return `${event.type}:${value}`.slice(0, 255)
-}
-
-/** The value at a dotted path of the event, own members only. */
-function valueAt(event: Event, path: string): Json | undefined {
-  let value = event as unknown as Json | undefined
-  for (const name of path.split('.')) {
-    if (value === null || typeof value !== 'object' || Array.isArray(value) || !Object.hasOwn(value, name))
-      return undefined
-    value = value[name]
-  }
-  return value
-}
 
 /** An unknown type, in the words of the caller; `field` is `type` or `event_type`, by the form. */
 export const unknownType = (field: string, type: string): AppError =>

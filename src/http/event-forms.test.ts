@@ -31,6 +31,18 @@ suite('the body of an event', () => {
     })
   })
 
+  test('as a CloudEvent has an id that no other source and id give', () => {
+    expect(cloudIdOf('/films', 'a#b')).toBe('/films#a#b')
+    const ids = [
+      ['a#b', 'c'],
+      ['a', 'b#c'],
+      ['a#b#c', 'd'],
+      ['a#b', 'c#d'],
+      ['3#a#b', 'c'],
+    ].map(([source, id]) => cloudIdOf(source!, id!))
+    expect(new Set(ids).size).toBe(ids.length)
+  })
+
   test.each<[string, object, FieldError[]]>([
     [
       'without its fields',
@@ -97,3 +109,6 @@ function faultsOf(body: object): readonly FieldError[] {
     throw error
   }
 }
+
+const cloudIdOf = (source: string, id: string) =>
+  readEvent({ specversion: '1.0', id, source, type: 'film_released', data: {} }).event.id

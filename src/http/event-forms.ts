@@ -133,7 +133,12 @@ function fromCloudEvent(
   }
 }
 
-const cloudEventId = (source: string, id: string): string => `${source}#${id}`
+/**
+ * `source#id`. Where the source holds a `#` itself, nobody could say where it ends: its length goes first then, and the
+ * `#` before that is how no other source begins, as none is empty.
+ */
+const cloudEventId = (source: string, id: string): string =>
+  source.includes('#') ? `#${source.length}#${source}#${id}` : `${source}#${id}`
 
 /** Absent members are absent in the stored event, not undefined. */
 const present = (event: { [Name in keyof Event]?: unknown }): Event => JSON.parse(JSON.stringify(event)) as Event

@@ -30,6 +30,12 @@ const acceptedSchema = z.object({
   status_url: z.string(),
 })
 
+const deliveriesCancelled = z
+  .number()
+  .int()
+  .nullable()
+  .describe('How many were waiting. Null: too many to be counted at once; nothing of them will be sent either.')
+
 const eventBody = z.union([universalForm, domainForm, cloudEventForm])
 
 /** `/api/v1/events`: accepting, asking what became of an event, and cancelling. */
@@ -142,9 +148,10 @@ export const eventRoutes =
       config: { access: { scope: 'events:write' } },
       schema: {
         summary: 'Cancel what is not yet sent of an event',
+        description: 'Takes as long for a million deliveries as for one.',
         tags: ['Events'],
         params: z.strictObject({ event_id: z.string().max(1300) }),
-        response: { 200: z.object({ status: z.literal('cancelled'), deliveries_cancelled: z.number().int() }) },
+        response: { 200: z.object({ status: z.literal('cancelled'), deliveries_cancelled: deliveriesCancelled }) },
       },
       handler: async (request) => {
         const count = await cancelEvent(ports, serviceCaller(request).companyId, request.params.event_id)
@@ -156,14 +163,16 @@ export const eventRoutes =
       config: { access: { scope: 'events:write' } },
       schema: {
         summary: 'Cancel by key',
-        description: 'Cancels what is not yet sent of every event that was accepted with this `cancellation_key`.',
+        description:
+          'Cancels what is not yet sent of every event that was accepted with this `cancellation_key` until now. ' +
+          'Takes as long for a million events as for one.',
         tags: ['Events'],
         body: z.strictObject({ cancellation_key: z.string().min(1).max(200) }),
         response: {
           200: z.object({
             status: z.literal('cancelled'),
-            events: z.number().int(),
-            deliveries_cancelled: z.number().int(),
+            events: z.number().int().nullable().describe('Null: too many to be counted at once'),
+            deliveries_cancelled: deliveriesCancelled,
           }),
         },
       },

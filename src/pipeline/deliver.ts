@@ -13,6 +13,7 @@ import type { Ports } from '../ports.ts'
 import { resultOfFailure } from '../queue/outcome.ts'
 import type { Claim, ClaimedDelivery, Result } from '../queue/queue.ts'
 import { recorder, type Recorder } from '../queue/recorder.ts'
+import { withdrawnBy } from '../store/event-status.ts'
 import { sharedReads } from '../store/shared-reads.ts'
 import { historyNotes, placed, placeInInbox, type ShownNotification } from '../store/show-notification.ts'
 import { textSource } from '../store/text-source.ts'
@@ -114,6 +115,7 @@ async function attempt(
   // Only what has a channel here is claimed.
   if (!channel) throw new Error(`there is no channel ${delivery.channel} here`)
   if (delivery.is_cancelled) return { id: delivery.id, state: 'cancelled' }
+  if (delivery.is_superseded) return superseded(delivery)
   if (delivery.is_expired) return { id: delivery.id, state: 'expired' }
 
   const prepared = await prepare(ports, options, delivery, channel).catch((error: unknown): Decided => ({
@@ -123,8 +125,10 @@ async function attempt(
 
   // What may safely be repeated needs no note that it was begun.
   if (!channel.isIdempotent && !(await record.start(delivery.id))) {
-    // Either its event was cancelled, or the lease is over.
-    return (await ports.queue.renew(claim.leaseId)) ? { id: delivery.id, state: 'cancelled' } : null
+    // Either its event was cancelled or superseded, or the lease is over.
+    if (!(await ports.queue.renew(claim.leaseId))) return null
+    const isSuperseded = (await withdrawnBy(ports.db, delivery.id)) === 'superseded'
+    return isSuperseded ? superseded(delivery) : { id: delivery.id, state: 'cancelled' }
   }
   const unnoted = await prepared
     .note()
@@ -161,6 +165,9 @@ async function send(
   }
 }
 
+/** A later event of its collapse key has taken its place. */
+const superseded = ({ id }: ClaimedDelivery): Result => ({ id, state: 'skipped', reason: 'superseded' })
+
 const chances = ({ uncertainResendSeconds }: DeliverOptions) => ({ uncertainResendSeconds, random: Math.random() })
 
 async function prepare(
@@ -181,7 +188,7 @@ async function prepare(
 
   const { text, locale, templateId } = await textFor(ports, options, delivery, channel, user)
   const shown = await show(ports, delivery, channel, text)
-  if (!shown) return { result: { id: delivery.id, state: 'skipped', reason: 'superseded' } }
+  if (!shown) return { result: superseded(delivery) }
   const { notification, note } = shown
   const message: Message = {
     jobId: uuidOf(delivery.id),

@@ -1,4 +1,5 @@
 import { STATES } from '../core/delivery.ts'
+import { IS_CANCELLED, IS_SUPERSEDED } from '../store/withdrawn.ts'
 
 /**
  * $1 channel number, $2 lane, $3 priorities in the order in which they are served, $4 limit, $5 worker, $6 for each
@@ -26,7 +27,8 @@ claimed as (
   select delivery.id, taken.run_at, taken.priority, delivery.company_id, delivery.user_id, delivery.channel,
     delivery.notification_id, delivery.attempt - delivery.attempts_before as attempt, delivery.crashes, delivery.vars,
     delivery.pinned_template_id, delivery.event_id as event_row_id, event.event_type_id, event.payload as event,
-    coalesce(delivery.expires_at <= now(), false) as is_expired, event.cancelled_at is not null as is_cancelled
+    coalesce(delivery.expires_at <= now(), false) as is_expired, ${IS_CANCELLED} as is_cancelled,
+    ${IS_SUPERSEDED} as is_superseded
   from taken join delivery on delivery.id = taken.id join event on event.id = delivery.event_id
   where delivery.state = ${STATES.ready}
 ),

@@ -1,5 +1,6 @@
 import { LANES } from '../core/event.ts'
 import { STATES } from '../core/delivery.ts'
+import { IS_CANCELLED, IS_SUPERSEDED } from '../store/withdrawn.ts'
 
 /**
  * $1 lease id, $2 delivery ids, $3 intent id, $4 lease seconds. Prolonging the lease in the same statement is what
@@ -12,7 +13,7 @@ with held as (
 allowed as (
   select delivery.id from held, delivery join event on event.id = delivery.event_id
   where delivery.id = any($2::bigint[]) and delivery.id = any(held.ids) and delivery.state = ${STATES.ready}
-    and event.cancelled_at is null
+    and not ${IS_CANCELLED} and not ${IS_SUPERSEDED}
 ),
 noted as (
   insert into intent (id, lease_id, ids) select $3, $1, array_agg(id) from allowed having count(*) > 0

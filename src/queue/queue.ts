@@ -17,6 +17,8 @@ export type ClaimedDelivery = {
   is_expired: boolean
   /** Its event was cancelled before it was claimed. */
   is_cancelled: boolean
+  /** A later event of its collapse key had taken its place before it was claimed. */
+  is_superseded: boolean
   vars: JsonObject | null
   /** The template version to render from, whatever is current: a dead letter that is sent again as it was. */
   pinned_template_id: string | null
@@ -103,7 +105,7 @@ export type Queue = {
   due(places: readonly Place[]): Promise<Place[]>
   /**
    * Notes that these claimed deliveries are about to be sent, before any network I/O. Returns those that may be: the
-   * others were cancelled meanwhile. Empty when the lease is over.
+   * others were cancelled or superseded meanwhile. Empty when the lease is over.
    */
   start(leaseId: string, ids: string[]): Promise<string[]>
   /** Records results, each once. Returns the ids that were recorded; none when the lease is over. The last one ends it. */

@@ -4,7 +4,7 @@ import type { Claim, Queue, Result } from './queue.ts'
 
 /** Writes down what happens to the deliveries of one claim, several of them in one statement where they coincide. */
 export type Recorder = {
-  /** Before the first byte goes out. False: it may not be sent, as its event was cancelled or the lease is over. */
+  /** Before the first byte goes out. False: it may not be sent, as its event was cancelled or superseded, or the lease is over. */
   start(id: string): Promise<boolean>
   /** False: the result was refused, as the lease was taken over. */
   finish(result: Result): Promise<boolean>

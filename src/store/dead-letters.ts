@@ -1,6 +1,7 @@
 import type { Event } from '../core/event.ts'
 import type { JsonObject } from '../core/json.ts'
 import type { Queryable } from '../db/db.ts'
+import { IS_CANCELLED } from './withdrawn.ts'
 
 export const LETTER_KINDS = ['failed', 'uncertain'] as const
 /** `failed`: used up or refused. `uncertain`: it may have arrived, and nobody can know. */
@@ -54,7 +55,6 @@ export const filterParameters = (companyId: string, filter: LetterFilter): unkno
 ]
 
 export const IS_EXPIRED = 'coalesce(delivery.expires_at <= now(), false)'
-export const IS_CANCELLED = 'event.cancelled_at is not null'
 
 const COLUMNS = `delivery.id, dead.kind, dead.at, dead.reason, dead.reason_group, event.event_id, event.type,
   delivery.channel, delivery.user_id, delivery.attempt as attempts_count, delivery.expires_at,

@@ -1,6 +1,7 @@
-import { statusOf, type Status } from '../core/delivery.ts'
+import { STATES, statusOf, type Status, type Withdrawn } from '../core/delivery.ts'
 import { uuidOf } from '../core/id.ts'
 import type { Queryable } from '../db/db.ts'
+import { IS_CANCELLED, IS_SUPERSEDED } from './withdrawn.ts'
 
 export type DeliveryStatus = {
   job_id: string
@@ -23,19 +24,21 @@ export type NotificationStatus = { id: string; user_id: string; is_seen: boolean
 /** The event's deliveries, oldest first, each with the attempts that did not end in SENT. */
 export async function deliveriesOf(db: Queryable, rowId: string): Promise<DeliveryStatus[]> {
   const rows = await db.query<DeliveryRow>(
-    `select d.id, d.notification_id, d.user_id, d.channel, d.state, d.attempt, d.run_at, d.expires_at, d.finished_at,
-       d.reason, d.provider_id,
-       exists (select from lease where until > now() and d.id = any(lease.ids)) as leased,
+    `select delivery.id, notification_id, user_id, channel, state, attempt, run_at, expires_at, finished_at, reason,
+       provider_id, ${WITHDRAWN} as withdrawn,
+       exists (select from lease where until > now() and delivery.id = any(lease.ids)) as leased,
        (select coalesce(jsonb_agg(jsonb_build_object('n', n, 'at', at, 'verdict', verdict, 'message', message) order by n), '[]')
-        from attempt_log where delivery_id = d.id) as attempts
-     from delivery d where d.event_id = $1 order by d.id limit 10000`,
+        from attempt_log where delivery_id = delivery.id) as attempts
+     from delivery join event on event.id = delivery.event_id
+     where delivery.event_id = $1 order by delivery.id limit 10000`,
     [rowId],
   )
-  return rows.map(({ id, notification_id, state, attempt, leased, run_at, ...row }) => {
-    const status = statusOf({ state, attempt, leased })
+  return rows.map(({ id, notification_id, state, attempt, leased, withdrawn, run_at, ...row }) => {
+    const status = statusOf({ state, attempt, leased, withdrawn })
     const isWaiting = status === 'PENDING' || status === 'RETRYING'
     return {
       ...row,
+      ...(status === 'SKIPPED' && withdrawn && { reason: withdrawn }),
       job_id: uuidOf(id),
       notification_id: uuidOf(notification_id),
       status,
@@ -44,6 +47,18 @@ export async function deliveriesOf(db: Queryable, rowId: string): Promise<Delive
     }
   })
 }
+
+/** Why somebody who is about to send a delivery may not; null: he may, or its lease is over. */
+export async function withdrawnBy(db: Queryable, deliveryId: string): Promise<Withdrawn | null> {
+  const [row] = await db.query<{ withdrawn: Withdrawn | null }>(
+    `select ${WITHDRAWN} as withdrawn from delivery join event on event.id = delivery.event_id where delivery.id = $1`,
+    [deliveryId],
+  )
+  return row?.withdrawn ?? null
+}
+
+const WITHDRAWN = `case when delivery.state <> ${STATES.ready} then null when ${IS_CANCELLED} then 'cancelled'
+  when ${IS_SUPERSEDED} then 'superseded' end`
 
 /** Who sees the event in an inbox or history. A notification that a later event replaced is not among them. */
 export async function notificationsOf(db: Queryable, rowId: string): Promise<NotificationStatus[]> {
@@ -67,4 +82,5 @@ type DeliveryRow = Omit<DeliveryStatus, 'job_id' | 'status' | 'attempts_count'> 
   state: number
   attempt: number
   leased: boolean
+  withdrawn: Withdrawn | null
 }

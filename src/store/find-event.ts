@@ -3,6 +3,7 @@ import { idOfUuid } from '../core/id.ts'
 import type { JsonObject } from '../core/json.ts'
 import type { Queryable } from '../db/db.ts'
 import { findKeys, idempotencyKey } from './idempotency.ts'
+import { CANCELLED_AT } from './withdrawn.ts'
 
 export type StoredEvent = {
   row_id: string
@@ -24,7 +25,7 @@ export async function eventById(db: Queryable, companyId: string, eventId: strin
       ? []
       : await db.query<StoredEvent>(
           `select event.id as row_id, event.event_id, event.type, event_type.version as type_version, payload,
-             jobs_count, event.created_at, cancelled_at
+             jobs_count, event.created_at, ${CANCELLED_AT} as cancelled_at
            from event join event_type on event_type.id = event.event_type_id
            where event.id = $1 and event.company_id = $2 and event.event_id = $3`,
           [rowId, companyId, eventId],

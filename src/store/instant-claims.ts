@@ -107,6 +107,7 @@ function claimedOf(rows: EventRows, answer: StoredEvents, ids: ReadonlySet<strin
       crashes: 0,
       is_expired: false,
       is_cancelled: false,
+      is_superseded: false,
       vars: null,
       pinned_template_id: null,
       event: rows.payload as unknown as Event,

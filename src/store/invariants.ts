@@ -1,5 +1,6 @@
 import { STATES } from '../core/delivery.ts'
 import { possibleTrails } from '../core/delivery-life.ts'
+import { IS_CANCELLED } from './withdrawn.ts'
 
 /** What a rule walks through, a page at a time; `queue` is looked at as a whole. */
 export type Scope = 'queue' | 'event' | 'delivery' | 'notification' | 'inbox' | 'dead' | 'idem'
@@ -166,7 +167,7 @@ told as (
     when state = ${sent} and reason = 'settled as sent' and coalesce(trail, '') not like '%uncertain' then 'settled without a doubt'
     when state = ${expired} and (expires_at is null or expires_at > finished_at) then 'expired before its time'
     when state = ${cancelled} and coalesce(reason, 'cancelled') = 'cancelled' and not exists (
-      select from event where event.id = delivery.event_id and event.cancelled_at is not null) then 'cancelled by nobody'
+      select from event where event.id = delivery.event_id and ${IS_CANCELLED}) then 'cancelled by nobody'
     when state = ${skipped} and reason is null then 'skipped without a reason'
     end as fault
   from delivery left join log on delivery_id = delivery.id where delivery.id > $1 and delivery.id <= $2

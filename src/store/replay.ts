@@ -1,13 +1,7 @@
 import type { Queryable } from '../db/db.ts'
-import {
-  filterParameters,
-  fitting,
-  IS_CANCELLED,
-  IS_EXPIRED,
-  type LetterFilter,
-  type LetterKind,
-} from './dead-letters.ts'
+import { filterParameters, fitting, IS_EXPIRED, type LetterFilter, type LetterKind } from './dead-letters.ts'
 import type { TemplateChoice } from './requeue.ts'
+import { IS_CANCELLED } from './withdrawn.ts'
 
 /** What a replay goes through: one kind of dead letters, as what may have arrived is sent again only on purpose. */
 export type ReplayFilter = LetterFilter & { kind: LetterKind }

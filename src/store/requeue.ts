@@ -4,6 +4,7 @@ import { LANES } from '../core/event.ts'
 import type { JsonObject } from '../core/json.ts'
 import type { Queryable } from '../db/db.ts'
 import type { LetterKind } from './dead-letters.ts'
+import { IS_CANCELLED } from './withdrawn.ts'
 
 const SENDING_AGAIN = { failed: CHANGES['send again'], uncertain: CHANGES['send in spite of doubt'] }
 
@@ -51,7 +52,7 @@ export async function requeueLetters(
        from placed, event
        where delivery.id = delivery_id and delivery.company_id = $1 and event.id = delivery.event_id
          and delivery.state = $9
-         and event.cancelled_at is null and (expires_at is null or expires_at > now())
+         and not ${IS_CANCELLED} and (expires_at is null or expires_at > now())
        returning delivery.id, delivery.channel, delivery.priority, delivery.run_at
      ),
      unburied as (

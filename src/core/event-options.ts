@@ -1,0 +1,24 @@
+import { hash } from 'node:crypto'
+import type { Event } from './event.ts'
+import type { EventType } from './event-type.ts'
+import { valueAt } from './value-at.ts'
+
+/** The longest key as it is stored; a longer one is told apart by its hash. */
+const MAX_KEY_LENGTH = 255
+const HASH_LENGTH = 64
+
+/** The event's own collapse key, else the one that its type derives; null: it replaces nothing. */
+export function collapseKeyOf(event: Event, type: EventType): string | null {
+  if (event.collapse_key !== undefined) return event.collapse_key
+  const value = keyAt(event, type.collapse_path)
+  return value === null ? null : shortened(`${event.type}:${value}`)
+}
+
+function keyAt(event: Event, path: string | undefined): string | null {
+  const value = path === undefined ? undefined : valueAt(event, path)
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : null
+}
+
+/** One character longer than any key that is kept as it is, so that the two never meet. */
+const shortened = (key: string): string =>
+  key.length <= MAX_KEY_LENGTH ? key : `${key.slice(0, MAX_KEY_LENGTH - HASH_LENGTH)}#${hash('sha256', key)}`
