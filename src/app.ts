@@ -62,6 +62,7 @@ const NO_INSTANT_LANE: Worker['instant'] = {
   reserve: () => false,
   release: () => {},
   run: () => {},
+  isStarted: () => false,
   canShow: () => false,
   show: () => {},
 }

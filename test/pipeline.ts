@@ -89,6 +89,7 @@ export function pipeline(
       reserve: () => false,
       release: () => {},
       run: () => {},
+      isStarted: () => false,
       canShow: () => false,
       show: () => {},
       newLease: () => ({ leaseId: nextId(), workerId, leaseSeconds }),

@@ -45,11 +45,19 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
   const channel = noop.open({}, {} as Parameters<typeof noop.open>[1])
   const channels = new Map([[channel.name, channel]])
   const newLease = () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: 30 })
-  let instant: Worker['instant'] = { reserve: () => false, release() {}, run() {}, canShow: () => false, show() {} }
+  let instant: Worker['instant'] = {
+    reserve: () => false,
+    release() {},
+    run() {},
+    isStarted: () => false,
+    canShow: () => false,
+    show() {},
+  }
   const accepts = coalescedAccepts(db, queue, {
     reserve: (...wanted) => instant.reserve(...wanted),
     release: (...unused) => instant.release(...unused),
     run: (claim) => instant.run(claim),
+    isStarted: (name) => instant.isStarted(name),
     canShow: (name) => instant.canShow(name),
     show: (claim) => instant.show(claim),
     newLease,

@@ -32,6 +32,7 @@ suite('accepting an event', () => {
         reserve: () => false,
         release() {},
         run() {},
+        isStarted: () => false,
         canShow: () => false,
         show() {},
         newLease: () => ({ leaseId: nextId(), workerId: crypto.randomUUID(), leaseSeconds: 30 }),

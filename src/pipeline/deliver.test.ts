@@ -87,6 +87,7 @@ beforeAll(async () => {
       reserve: () => false,
       release: () => {},
       run: () => {},
+      isStarted: () => false,
       canShow: () => false,
       show: () => {},
       newLease: () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: 30 }),

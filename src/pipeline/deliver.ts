@@ -55,20 +55,20 @@ export async function deliver(
   onOver: () => void = () => {},
 ): Promise<void> {
   const shared = { ...ports, ...sharedBy(ports) }
-  const renewal = setInterval(() => void renew(ports, claim), (options.leaseSeconds * 1000) / 3)
-  const record = recorder(ports.queue, claim, options.leaseSeconds)
+  const { leaseId } = claim
+  const record = recorder(ports.queue, claim, {
+    leaseSeconds: options.leaseSeconds,
+    onRenewalFailed: (error) => ports.log.warn({ leaseId, err: error }, 'lease not renewed'),
+  })
   try {
     // All of them are over before the lease is: ending it gives back what was not begun.
     const ends = await Promise.allSettled(
-      claim.deliveries.map((delivery) => deliverOne(shared, options, record, claim, delivery, signal).finally(onOver)),
+      claim.deliveries.map((delivery) => deliverOne(shared, options, record, delivery, signal).finally(onOver)),
     )
     for (const end of ends) {
-      if (end.status === 'rejected') {
-        ports.log.error({ leaseId: claim.leaseId, err: end.reason }, 'delivery not recorded')
-      }
+      if (end.status === 'rejected') ports.log.error({ leaseId, err: end.reason }, 'delivery not recorded')
     }
   } finally {
-    clearInterval(renewal)
     await record.end()
   }
 }
@@ -82,12 +82,11 @@ async function deliverOne(
   ports: ClaimPorts,
   options: DeliverOptions,
   record: Recorder,
-  claim: Claim,
   delivery: ClaimedDelivery,
   signal: AbortSignal,
 ): Promise<void> {
   if (signal.aborted) return
-  const result = await attempt(ports, options, record, claim, delivery, signal)
+  const result = await attempt(ports, options, record, delivery, signal)
   // Null: the lease is over, the delivery is somebody else's now.
   if (!result) return
 
@@ -107,7 +106,6 @@ async function attempt(
   ports: ClaimPorts,
   options: DeliverOptions,
   record: Recorder,
-  claim: Claim,
   delivery: ClaimedDelivery,
   signal: AbortSignal,
 ): Promise<Result | null> {
@@ -126,7 +124,7 @@ async function attempt(
   // What may safely be repeated needs no note that it was begun.
   if (!channel.isIdempotent && !(await record.start(delivery.id))) {
     // Either its event was cancelled or superseded, or the lease is over.
-    if (!(await ports.queue.renew(claim.leaseId))) return null
+    if (!(await record.renew())) return null
     const isSuperseded = (await withdrawnBy(ports.db, delivery.id)) === 'superseded'
     return isSuperseded ? superseded(delivery) : { id: delivery.id, state: 'cancelled' }
   }
@@ -282,11 +280,3 @@ const unknownUser = (companyId: string, userId: string): User => ({
   profile: {},
   addresses: [],
 })
-
-async function renew({ queue, log }: DeliverPorts, { leaseId }: Claim): Promise<void> {
-  try {
-    await queue.renew(leaseId)
-  } catch (error) {
-    log.warn({ leaseId, err: error }, 'lease not renewed')
-  }
-}

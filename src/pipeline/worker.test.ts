@@ -11,8 +11,8 @@ import { startWorker, type Worker } from './worker.ts'
 
 const STUCK_MS = 1000
 const CHANNELS = new Map([
-  ['email', null],
-  ['inbox', null],
+  ['email', { isIdempotent: false, onUncertain: 'hold' as const }],
+  ['inbox', { isIdempotent: true, onUncertain: 'hold' as const }],
 ])
 
 suite('a worker', () => {

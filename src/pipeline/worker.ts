@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LANE_NAMES } from '../core/event.ts'
+import type { Channel } from '../channels/channel.ts'
 import type { Ports } from '../ports.ts'
 import { claimLoop, type ClaimLoop, type LoopOptions } from '../queue/claim-loop.ts'
 import type { Claim, InstantLane, Place } from '../queue/queue.ts'
@@ -26,21 +27,22 @@ export type Worker = {
  * the end of each, so that one that takes long holds one slot and not those of all that were claimed with it.
  */
 export function startWorker(
-  { queue, log, channels }: Pick<Ports, 'queue' | 'log'> & { channels: ReadonlyMap<string, unknown> },
-  { stuckMs = STUCK_MS, ...options }: LoopOptions & { stuckMs?: number },
+  { queue, log, channels }: Pick<Ports, 'queue' | 'log'> & { channels: ReadonlyMap<string, Safety> },
+  { stuckMs = STUCK_MS, ...options }: Omit<LoopOptions, 'asStarted'> & { stuckMs?: number },
   handle: (claim: Claim, signal: AbortSignal, onOver: () => void) => Promise<void>,
 ): Worker {
   const stopping = new AbortController()
   const abandoning = new AbortController()
-  const places = LANE_NAMES.flatMap((lane) => [...channels.keys()].map((channel): Place => ({ channel, lane })))
-  const loops = new Map(
-    places.map((place): [string, ClaimLoop] => [
-      nameOf(place),
-      claimLoop({ queue, log }, place, options, stopping.signal, (claim, onOver) =>
+  const loops = new Map<string, ClaimLoop>()
+  for (const [channel, safety] of channels) {
+    const settings = { ...options, asStarted: startsWithItsClaim(safety) }
+    for (const lane of LANE_NAMES) {
+      const loop = claimLoop({ queue, log }, { channel, lane }, settings, stopping.signal, (claim, onOver) =>
         handle(claim, abandoning.signal, onOver),
-      ),
-    ]),
-  )
+      )
+      loops.set(nameOf(loop.place), loop)
+    }
+  }
   let pollNow: (() => void) | undefined
   let isPollWanted = false
 
@@ -83,6 +85,7 @@ export function startWorker(
       reserve: (channel, count) => instantLoop(channel)?.reserve(count) ?? false,
       release: (channel, count) => instantLoop(channel)?.release(count),
       run: (claim) => instantLoop(claim.channel)?.take(claim),
+      isStarted: (channel) => instantLoop(channel)?.asStarted ?? false,
       canShow: (channel) => !stopping.signal.aborted && instantLoop(channel) !== undefined,
       show: (claim) => instantLoop(claim.channel)?.show(claim),
     },
@@ -103,5 +106,13 @@ export function startWorker(
     },
   }
 }
+
+type Safety = Pick<Channel, 'isIdempotent' | 'onUncertain'>
+
+/**
+ * What is resent after a crash anyway need not be noted one by one before it is sent: a claim says as much. What is held
+ * for a person is noted precisely, as he decides about each; what may be repeated is not noted at all.
+ */
+const startsWithItsClaim = ({ isIdempotent, onUncertain }: Safety): boolean => !isIdempotent && onUncertain === 'resend'
 
 const nameOf = ({ channel, lane }: Place): string => `${channel} ${lane}`

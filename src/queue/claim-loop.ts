@@ -12,6 +12,8 @@ export type LoopOptions = {
   slots: number
   /** At most so many in one claim. */
   batchSize: number
+  /** Claims are taken as started. */
+  asStarted?: boolean
   throttle?: Throttle
 }
 
@@ -21,6 +23,7 @@ export type Handle = (claim: Claim, onOver: () => void) => Promise<void>
 /** Claims what is due in one place and hands it out, as far as it has slots. */
 export type ClaimLoop = {
   place: Place
+  asStarted: boolean
   /** Has slots, and waits to be told of work. */
   isIdle(): boolean
   nudge(): void
@@ -42,7 +45,7 @@ export type ClaimLoop = {
 export function claimLoop(
   { queue, log }: { queue: Pick<Queue, 'claim'>; log: Logger },
   place: Place,
-  { slots, batchSize, throttle }: LoopOptions,
+  { slots, batchSize, asStarted = false, throttle }: LoopOptions,
   stopping: AbortSignal,
   handle: Handle,
 ): ClaimLoop {
@@ -105,7 +108,7 @@ export function claimLoop(
     }
     let claimed = 0
     try {
-      const claim = await queue.claim(place, limit)
+      const claim = await queue.claim(place, limit, { asStarted })
       turnedAt = Date.now()
       if (!claim) return false
       claimed = claim.deliveries.length
@@ -139,6 +142,7 @@ export function claimLoop(
   stopping.addEventListener('abort', nudge, { once: true })
   return {
     place,
+    asStarted,
     isIdle: () => wake !== undefined && busy < slots,
     nudge,
     turn: () => {

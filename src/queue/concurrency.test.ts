@@ -7,7 +7,7 @@ import { idGenerator } from '../core/id.ts'
 import type { Db, Queryable } from '../db/db.ts'
 import { connect } from '../db/pool.ts'
 import { postgresQueue } from './postgres.ts'
-import type { Claim, Place, Queue, Result } from './queue.ts'
+import type { Claim, ClaimOptions, Place, Queue, Result } from './queue.ts'
 import { recorder } from './recorder.ts'
 
 const nextId = idGenerator(() => 1)
@@ -139,7 +139,7 @@ suite('a result that could not be recorded', () => {
   test('takes nothing from the others, and its delivery goes back to the queue', async () => {
     const { claim, leaseId, ids } = await claimed(2)
     const [lost, sent] = ids
-    const record = recorder(losing(lost!), claim, 0.1)
+    const record = recorder(losing(lost!), claim, { leaseSeconds: 0.1 })
 
     await expect(record.finish({ id: lost!, state: 'sent' })).rejects.toMatchObject({ code: 'unavailable' })
     const isRecorded = await record.finish({ id: sent!, state: 'sent' })
@@ -154,7 +154,7 @@ suite('a result that could not be recorded', () => {
   test('leaves its delivery for the takeover to judge, where sending had begun', async () => {
     const { claim, leaseId, ids } = await claimed(2)
     const [lost, sent] = ids
-    const record = recorder(losing(lost!), claim, 0.1)
+    const record = recorder(losing(lost!), claim, { leaseSeconds: 0.1 })
     await Promise.all(ids.map((id) => record.start(id)))
 
     await expect(record.finish({ id: lost!, state: 'sent' })).rejects.toMatchObject({ code: 'unavailable' })
@@ -167,6 +167,57 @@ suite('a result that could not be recorded', () => {
     expect(keptFor).toEqual([{ ids: [lost] }])
     expect(recovery).toMatchObject({ returned: 0, held: 1 })
     expect([await stateOf(lost!), await stateOf(sent!)]).toEqual([STATES.uncertain, STATES.sent])
+  })
+})
+
+suite('a claim that was taken as started', () => {
+  test('is no note to write before the send', async () => {
+    const { claim, ids } = await claimed(1, { asStarted: true })
+    const record = recorder({ ...queue, start: () => Promise.reject(new Error('asked')) }, claim, { leaseSeconds: 30 })
+
+    const maySend = await record.start(ids[0]!)
+    await record.end()
+
+    expect(maySend).toBe(true)
+    expect(await database.db.query('select ids from lease where id = $1', [claim.leaseId])).toEqual([{ ids }])
+  })
+
+  test('lets its worker send nothing when it was stopped for so long that others took over', async () => {
+    const { claim, ids } = await claimed(2, { asStarted: true })
+    const stopped = { ...claim, askedAtMs: claim.askedAtMs - 30_000 }
+    await endLeases()
+    await queue.recover(HOLD)
+    const record = recorder(queue, stopped, { leaseSeconds: 30 })
+
+    const maySend = await record.start(ids[0]!)
+    await record.end()
+
+    expect(maySend).toBe(false)
+  })
+
+  test('goes on when it was stopped for long and nobody had noticed', async () => {
+    const { claim, ids } = await claimed(1, { asStarted: true })
+    const record = recorder(queue, { ...claim, askedAtMs: claim.askedAtMs - 30_000 }, { leaseSeconds: 30 })
+
+    const maySend = await record.start(ids[0]!)
+    await record.finish({ id: ids[0]!, state: 'sent' })
+    await record.end()
+
+    expect(maySend).toBe(true)
+    expect(await stateOf(ids[0]!)).toBe(STATES.sent)
+  })
+
+  test('gives back at its end what was not begun, and nothing else', async () => {
+    const { claim, ids } = await claimed(3, { asStarted: true })
+    const [begun, idle, sent] = ids
+    const record = recorder(queue, claim, { leaseSeconds: 30 })
+    await Promise.all([record.start(begun!), record.start(sent!)])
+    await record.finish({ id: sent!, state: 'sent' })
+
+    await record.end()
+
+    expect(idsOf(await queue.claim(at('p2p'), 10))).toEqual([idle])
+    expect(await database.db.query('select ids from lease where id = $1', [claim.leaseId])).toEqual([{ ids: [begun] }])
   })
 })
 
@@ -234,9 +285,12 @@ async function add(count: number): Promise<string[]> {
   return ids
 }
 
-async function claimed(count: number): Promise<{ claim: Claim; leaseId: string; ids: string[] }> {
+async function claimed(
+  count: number,
+  options?: ClaimOptions,
+): Promise<{ claim: Claim; leaseId: string; ids: string[] }> {
   const ids = await add(count)
-  const claim = (await queue.claim(at('p2p'), count))!
+  const claim = (await queue.claim(at('p2p'), count, options))!
   return { claim, leaseId: claim.leaseId, ids }
 }
 

@@ -3,7 +3,7 @@ import { IS_CANCELLED, IS_SUPERSEDED } from '../store/withdrawn.ts'
 
 /**
  * $1 channel number, $2 lane, $3 priorities in the order in which they are served, $4 limit, $5 worker, $6 for each
- * priority the earliest run_at looked at, $7 lease id, $8 lease seconds. The rows of a later priority are only looked at,
+ * priority the earliest run_at looked at, $7 lease id, $8 lease seconds, $9 as started. The rows of a later priority are only looked at,
  * and locked, when those before it do not fill the limit. Deliveries that were cancelled between their commit and this
  * claim fall out of it.
  */
@@ -33,8 +33,8 @@ claimed as (
   where delivery.state = ${STATES.ready}
 ),
 leased as (
-  insert into lease (id, worker, lane, until, ids)
-  select $7, $5, $2, now() + make_interval(secs => $8), array_agg(id) from claimed having count(*) > 0
+  insert into lease (id, worker, lane, until, ids, started)
+  select $7, $5, $2, now() + make_interval(secs => $8), array_agg(id), $9 from claimed having count(*) > 0
 )
 select * from claimed order by priority, run_at, id`
 

@@ -77,15 +77,18 @@ buried as (
 select id from updated`
 
 /**
- * $1 lease id. What was started but never finished stays with the lease, to be recovered as uncertain when it ends. The
- * lease is locked before anything is read from it: one that is being taken over gives back nothing.
+ * $1 lease id, $2 ids that were not begun, for a lease that was taken as started. What was started but never finished
+ * stays with the lease, to be recovered as uncertain when it ends. The lease is locked before anything is read from it:
+ * one that is being taken over gives back nothing.
  */
 export const RELEASE = `
 with held as materialized (
-  select ids from lease where id = $1 for update
+  select ids, started from lease where id = $1 for update
 ),
 started as materialized (
   select unnest(intent.ids) as id from held, intent where lease_id = $1
+  union
+  (select unnest(ids) from held where started except select unnest($2::bigint[]))
 ),
 unstarted as materialized (
   select unnest(ids) as id from held except select id from started
@@ -115,7 +118,7 @@ update lease set until = now() + make_interval(secs => $2) where id = $1 and unt
 /** $1 channels that resend, $2 crashes that are too many, $3 seconds before a resend. */
 export const RECOVER = `
 with over as (
-  select id, ids from lease where until < now() order by id limit 100 for update skip locked
+  select id, ids, started from lease where until < now() order by id limit 100 for update skip locked
 ),
 ended as (
   delete from lease using over where lease.id = over.id
@@ -124,7 +127,7 @@ cleared as (
   delete from intent using over where intent.lease_id = over.id returning intent.ids
 ),
 started as materialized (
-  select distinct unnest(ids) as id from cleared
+  select unnest(ids) as id from cleared union select unnest(ids) from over where started
 ),
 returned as (
   insert into ready (channel, lane, priority, run_at, id)

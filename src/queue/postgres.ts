@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { performance } from 'node:perf_hooks'
 import { MAX_CRASHES } from '../core/delivery-life.ts'
 import { laneOf, LANES, PRIORITIES } from '../core/event.ts'
 import type { Db } from '../db/db.ts'
@@ -54,10 +55,11 @@ export function postgresQueue({
   const nameOf = (number: number): string => [...numbers].find((entry) => entry[1] === number)?.[0] ?? ''
 
   return {
-    async claim(place, limit) {
+    async claim(place, limit, { asStarted = false } = {}) {
       const [number] = await numbersOf([place.channel])
       const order = orderOf(++claims)
       const leaseId = nextId()
+      const askedAtMs = performance.now()
       const rows = await db.query<ClaimedRow>(CLAIM, [
         number,
         LANES[place.lane],
@@ -67,10 +69,12 @@ export function postgresQueue({
         order.map((priority) => marks.since(place, priority)),
         leaseId,
         leaseSeconds,
+        asStarted,
       ])
       marks.note(place, rows)
       if (rows.length === 0) return null
-      return { leaseId, ...place, deliveries: rows.map(toClaimed), hasMore: rows.length === limit }
+      const deliveries = rows.map(toClaimed)
+      return { leaseId, ...place, deliveries, isStarted: asStarted, askedAtMs, hasMore: rows.length === limit }
     },
 
     async due(places) {
@@ -97,8 +101,8 @@ export function postgresQueue({
       return rows.map((row) => row.id)
     },
 
-    async release(leaseId) {
-      await db.query(RELEASE, [leaseId])
+    async release(leaseId, notBegun = []) {
+      await db.query(RELEASE, [leaseId, notBegun])
       marks.forget()
     },
 

@@ -318,6 +318,41 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       expect(await queue.recover(HOLD)).toMatchObject({ held: 1 })
     })
 
+    test('takes all of a lease that was taken as started for begun', async () => {
+      const [first, second, sent] = await fixture.add(3)
+      const claim = (await queue.claim(at('p2p'), 10, { asStarted: true }))!
+      await queue.finish(claim.leaseId, [{ id: sent!, state: 'sent' }])
+      await endLeases()
+
+      expect(claim.isStarted).toBe(true)
+      expect(await queue.recover(RESEND)).toEqual({ returned: 0, resent: 2, held: 0, failed: 0 })
+      expect(await claimAll(queue, 'retry')).toEqual([first, second])
+      expect(await row(first!)).toMatchObject({ attempt: 1, crashes: 1 })
+    })
+
+    test('gives back of a lease that was taken as started what its worker says was not begun', async () => {
+      const [begun, idle, sent] = await fixture.add(3)
+      const claim = (await queue.claim(at('p2p'), 10, { asStarted: true }))!
+      await queue.finish(claim.leaseId, [{ id: sent!, state: 'sent' }])
+
+      await queue.release(claim.leaseId, [idle!, sent!])
+
+      expect(await claimAll(queue)).toEqual([idle])
+      await fixture.db.query(`update lease set until = now() - interval '1 second' where id = $1`, [claim.leaseId])
+      expect(await queue.recover(RESEND)).toMatchObject({ returned: 0, resent: 1 })
+      expect(await claimAll(queue, 'retry')).toEqual([begun])
+    })
+
+    test('ends a lease that was taken as started and of which nothing was begun', async () => {
+      const added = await fixture.add(2)
+      const claim = (await queue.claim(at('p2p'), 10, { asStarted: true }))!
+
+      await queue.release(claim.leaseId, added)
+
+      expect(await fixture.db.query('select from lease')).toEqual([])
+      expect(await claimAll(queue)).toEqual(added)
+    })
+
     test('does not let a cancelled delivery start', async () => {
       const [cancelled, other] = await fixture.add(2)
       const claim = (await queue.claim(at('p2p'), 10))!

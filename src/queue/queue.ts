@@ -33,8 +33,21 @@ export type ClaimedDelivery = {
 /** Where a delivery waits: each place is worked by itself, so that no channel and no lane waits for another. */
 export type Place = { channel: string; lane: Lane }
 
-/** `hasMore`: there may be more due in the same place. */
-export type Claim = Place & { leaseId: string; deliveries: ClaimedDelivery[]; hasMore: boolean }
+export type Claim = Place & {
+  leaseId: string
+  deliveries: ClaimedDelivery[]
+  /** Everything in it counts as begun: nothing need be noted before it is sent. */
+  isStarted: boolean
+  /** When the lease was asked for, by `performance.now()`: it lasts at least its seconds from then. */
+  askedAtMs: number
+  /** There may be more due in the same place. */
+  hasMore: boolean
+}
+
+export type ClaimOptions = {
+  /** Should the worker die, all of it may have been sent. For channels that resend then: it saves `start`. */
+  asStarted?: boolean
+}
 
 /**
  * The instant lane: what a process accepts for somebody in particular, it may claim as it stores it, and send at once.
@@ -46,6 +59,8 @@ export type InstantLane = {
   release: (channel: string, count: number) => void
   newLease: () => { leaseId: string; workerId: string; leaseSeconds: number }
   run: (claim: Claim) => void
+  /** Leases of this channel are taken as started. */
+  isStarted: (channel: string) => boolean
   /** False: this process sends nothing over this channel. */
   canShow: (channel: string) => boolean
   show: (claim: Claim) => void
@@ -100,7 +115,7 @@ export type Recovery = {
  */
 export type Queue = {
   /** Up to `limit` due deliveries of one place, most urgent first, under one lease; null when nothing is due. */
-  claim(place: Place, limit: number): Promise<Claim | null>
+  claim(place: Place, limit: number, options?: ClaimOptions): Promise<Claim | null>
   /** Those of the places in which something is due. */
   due(places: readonly Place[]): Promise<Place[]>
   /**
@@ -110,8 +125,11 @@ export type Queue = {
   start(leaseId: string, ids: string[]): Promise<string[]>
   /** Records results, each once. Returns the ids that were recorded; none when the lease is over. The last one ends it. */
   finish(leaseId: string, results: Result[]): Promise<string[]>
-  /** Ends the lease. What is neither finished nor started goes back at once. */
-  release(leaseId: string): Promise<void>
+  /**
+   * Ends the lease. What is neither finished nor started goes back at once; of a lease that was taken as started, that is
+   * `notBegun`, as only the worker knows.
+   */
+  release(leaseId: string, notBegun?: readonly string[]): Promise<void>
   /** Prolongs the lease; false when it is over already. */
   renew(leaseId: string): Promise<boolean>
   /** Takes over what dead workers held: returns it to the queue, or treats it by its channel's policy. */

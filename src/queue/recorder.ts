@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { coalesced } from '../core/coalesce.ts'
 import type { Claim, Queue, Result } from './queue.ts'
@@ -6,6 +7,8 @@ import type { Claim, Queue, Result } from './queue.ts'
 export type Recorder = {
   /** Before the first byte goes out. False: it may not be sent, as its event was cancelled or superseded, or the lease is over. */
   start(id: string): Promise<boolean>
+  /** Asks for more time, as it is done again and again until the end. False: the lease is over. */
+  renew(): Promise<boolean>
   /** False: the result was refused, as the lease was taken over. */
   finish(result: Result): Promise<boolean>
   /** Ends the lease; what was not finished goes back, or is recovered as uncertain if it was started. */
@@ -15,15 +18,44 @@ export type Recorder = {
 /** A database that is away for a moment must not make a known outcome unknown. */
 const RECORD_AGAIN_MS = 500
 
-/** Statements retry for as long as the lease lasts without being renewed: `leaseSeconds`. */
-export function recorder(queue: Queue, { leaseId, deliveries }: Claim, leaseSeconds: number): Recorder {
+export type RecorderOptions = {
+  /** Also how long results are tried to be recorded. */
+  leaseSeconds: number
+  /** Hears of a renewal that could not be made; the next one may. */
+  onRenewalFailed?: (error: unknown) => void
+}
+
+/** Keeps the lease until `end`. */
+export function recorder(
+  queue: Pick<Queue, 'start' | 'finish' | 'renew' | 'release'>,
+  { leaseId, deliveries, isStarted, askedAtMs }: Claim,
+  { leaseSeconds, onRenewalFailed = () => {} }: RecorderOptions,
+): Recorder {
   const limits = { maxInputs: deliveries.length, maxRunning: 1 }
+  const begun = new Set<string>()
+  const leaseMs = leaseSeconds * 1000
+  let heldUntilMs = askedAtMs + leaseMs
   let finished = 0
 
-  const start = coalesced(async (ids: string[]) => {
+  async function renew(): Promise<boolean> {
+    const renewedAtMs = performance.now()
+    const isHeld = await queue.renew(leaseId)
+    if (isHeld) heldUntilMs = renewedAtMs + leaseMs
+    return isHeld
+  }
+  const renewal = setInterval(() => void renew().catch(onRenewalFailed), leaseMs / 3)
+
+  const note = coalesced(async (ids: string[]) => {
     const allowed = new Set(await queue.start(leaseId, ids))
     return ids.map((id) => allowed.has(id))
   }, limits)
+
+  /** Its claim was the note. But a process that was stopped for long may have lost the lease without knowing. */
+  async function startClaimed(id: string): Promise<boolean> {
+    if (performance.now() >= heldUntilMs && !(await renew())) return false
+    begun.add(id)
+    return true
+  }
 
   const finish = coalesced(async (results: Result[]) => {
     const recorded = new Set(await persistently(() => queue.finish(leaseId, results)))
@@ -33,7 +65,7 @@ export function recorder(queue: Queue, { leaseId, deliveries }: Claim, leaseSeco
   }, limits)
 
   async function persistently<Output>(write: () => Promise<Output>): Promise<Output> {
-    const giveUpAt = Date.now() + leaseSeconds * 1000
+    const giveUpAt = Date.now() + leaseMs
     for (;;) {
       try {
         return await write()
@@ -45,10 +77,14 @@ export function recorder(queue: Queue, { leaseId, deliveries }: Claim, leaseSeco
   }
 
   return {
-    start,
+    start: isStarted ? startClaimed : note,
+    renew,
     finish,
     async end() {
-      if (finished < deliveries.length) await queue.release(leaseId)
+      clearInterval(renewal)
+      if (finished === deliveries.length) return
+      const notBegun = isStarted ? deliveries.map(({ id }) => id).filter((id) => !begun.has(id)) : []
+      await queue.release(leaseId, notBegun)
     },
   }
 }

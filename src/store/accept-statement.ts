@@ -54,11 +54,10 @@ export function acceptStatement({ events, instant, batchKey, mayRepeat }: Accept
     const claimed = instant && instant.deliveries.length > 0 ? instant : null
     if (!claimed) parts.push(queuedPart(''))
     else {
-      const ids = `${param(binaryArray('bigint', claimed.deliveries, ({ id }) => id))}::bigint[]`
-      const leases = `${param(binaryArray('bigint', claimed.deliveries, ({ leaseId }) => leaseId))}::bigint[]`
-      parts.push(queuedPart(`where id <> all(${ids})`))
-      const [worker, seconds] = [param(claimed.workerId), param(claimed.leaseSeconds)]
-      parts.push(leasedPart(`unnest(${ids}, ${leases}) as claimed(id, lease_id)`, worker, seconds))
+      const leases = rows(LEASED, claimed.deliveries)
+      parts.push(`given_lease as materialized (select * from ${leases})`)
+      parts.push(queuedPart('where id <> all(array(select id from given_lease))'))
+      parts.push(leasedPart(param(claimed.workerId), param(claimed.leaseSeconds)))
     }
   }
   if (traces.length > 0) parts.push(tracedPart(fresh, rows(TRACE, traces)))
@@ -117,6 +116,12 @@ const TIMES: Column<Child<'deliveries'>>[] = [
   ['send_after', 'text', ({ child }) => child.send_after],
   ['expires_at', 'text', ({ child }) => child.expires_at],
   ['time_to_live_seconds', 'integer', ({ child }) => child.time_to_live_seconds],
+]
+
+const LEASED: Column<Instant['deliveries'][number]>[] = [
+  ['id', 'bigint', ({ id }) => id],
+  ['lease_id', 'bigint', ({ leaseId }) => leaseId],
+  ['started', 'boolean', ({ isStarted }) => isStarted],
 ]
 
 const TRACE: Column<Child<'traces'>>[] = [
@@ -206,11 +211,11 @@ const queuedPart = (where: string): string => `queued as (
   select coalesce(channel.number, channel_number(delivered.channel)), lane, priority, run_at, id
   from delivered left join channel on channel.name = delivered.channel ${where})`
 
-const leasedPart = (claimed: string, worker: string, seconds: string): string => `leased as (
-  insert into lease (id, worker, lane, until, ids)
-  select claimed.lease_id, ${worker}::uuid, min(lane), now() + make_interval(secs => ${seconds}), array_agg(id)
-  from delivered join ${claimed} using (id)
-  group by claimed.lease_id)`
+const leasedPart = (worker: string, seconds: string): string => `leased as (
+  insert into lease (id, worker, lane, until, ids, started)
+  select lease_id, ${worker}::uuid, min(lane), now() + make_interval(secs => ${seconds}), array_agg(id), started
+  from delivered join given_lease using (id)
+  group by lease_id, started)`
 
 const tracedPart = (fresh: string, source: string): string => `traced as (
   insert into trace (event_id, user_id, channel, reason)

@@ -38,7 +38,7 @@ with received as (
 ),
 begun as materialized (
   select open.id from lease, unnest(lease.ids) as open(id)
-  where exists (select from intent where lease_id = lease.id and open.id = any(intent.ids))
+  where lease.started or exists (select from intent where lease_id = lease.id and open.id = any(intent.ids))
 ),
 explained as (
   select received.id, copies, state,

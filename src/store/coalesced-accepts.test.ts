@@ -157,6 +157,25 @@ suite('what is sent at once', () => {
     expect(await idsIn('ready')).toEqual([])
   })
 
+  test('is held by channel, as started where the channel says so', async () => {
+    const opened = open({ freeSlots: 5 })
+    const event = rows({ channels: ['mail', 'sms', 'inbox'] })
+
+    await opened.accepts.store(event)
+
+    const leases = await database.db.query<{ ids: string[]; started: boolean }>('select ids, started from lease')
+    const idOf = (channel: string) => event.deliveries.find((one) => one.channel === channel)!.id
+    expect(leases.toSorted((a, b) => a.ids[0]!.localeCompare(b.ids[0]!))).toEqual([
+      { ids: [idOf('mail')], started: true },
+      { ids: [idOf('sms')], started: false },
+      { ids: [idOf('inbox')], started: false },
+    ])
+    expect(opened.ran.map(({ channel, isStarted }) => [channel, isStarted])).toEqual([
+      ['mail', true],
+      ['sms', false],
+    ])
+  })
+
   test('gives back the slots of what was not stored', async () => {
     const opened = open({ freeSlots: 5 })
     const keys = [randomUUID()]
@@ -188,6 +207,7 @@ function open({ freeSlots }: { freeSlots?: number } = {}) {
     },
     newLease: () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: 30 }),
     run: (claim) => void opened.ran.push(claim),
+    isStarted: (channel) => channel === 'mail',
     canShow: () => freeSlots !== undefined,
     show: (claim) => void opened.shown.push(claim),
   }

@@ -32,7 +32,11 @@ export type EventRows = {
 }
 
 /** Deliveries that are stored as claimed already, by the process that accepts them: each with the lease it is under. */
-export type Instant = { workerId: string; leaseSeconds: number; deliveries: { id: string; leaseId: string }[] }
+export type Instant = {
+  workerId: string
+  leaseSeconds: number
+  deliveries: { id: string; leaseId: string; isStarted: boolean }[]
+}
 
 /** A batch's own key with the answer that belongs to it; `rowId` is any event of the batch. */
 export type BatchKey = { key: string; rowId: string; bodyHash: string; answer: JsonObject }

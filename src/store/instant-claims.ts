@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'
 import { LANES, type Event } from '../core/event.ts'
 import type { Claim, ClaimedDelivery, InstantLane, Place } from '../queue/queue.ts'
 import type { StoredEvents } from './accept-events.ts'
@@ -18,17 +19,19 @@ export type InstantClaims = {
   giveUp(): void
 }
 
-type Lease = { leaseId: string; reserved: number; ids: Set<string>; isShown: boolean }
+type Lease = { leaseId: string; reserved: number; ids: Set<string>; isShown: boolean; isStarted: boolean }
 
 /** Reserves slots for as much of the events as there is room for now. */
 export function instantClaims(lane: InstantLane, events: readonly EventRows[]): InstantClaims {
   const leases = new Map<string, Lease>()
+  const askedAtMs = performance.now()
   const { workerId, leaseSeconds } = lane.newLease()
 
   function leaseOf(channel: string, isShown: boolean): Lease {
     const known = leases.get(channel)
     if (known) return known
-    const lease: Lease = { leaseId: lane.newLease().leaseId, reserved: 0, ids: new Set(), isShown }
+    const isStarted = lane.isStarted(channel)
+    const lease: Lease = { leaseId: lane.newLease().leaseId, reserved: 0, ids: new Set(), isShown, isStarted }
     leases.set(channel, lease)
     return lease
   }
@@ -44,16 +47,18 @@ export function instantClaims(lane: InstantLane, events: readonly EventRows[]): 
     }
   }
 
-  const leased = [...leases.values()].flatMap(({ leaseId, ids }) => [...ids].map((id) => ({ id, leaseId })))
+  const leased = [...leases.values()].flatMap(({ leaseId, ids, isStarted }) =>
+    [...ids].map((id) => ({ id, leaseId, isStarted })),
+  )
   return {
     instant: { workerId, leaseSeconds, deliveries: leased },
 
     hand(stored, answer) {
-      for (const [channel, { leaseId, reserved, ids, isShown }] of leases) {
+      for (const [channel, { leaseId, reserved, ids, isShown, isStarted }] of leases) {
         const deliveries = stored.flatMap((rows) => claimedOf(rows, answer, ids))
         if (!isShown) lane.release(channel, reserved - deliveries.length)
         if (deliveries.length === 0) continue
-        const claim: Claim = { leaseId, channel, lane: 'p2p', deliveries, hasMore: false }
+        const claim: Claim = { leaseId, channel, lane: 'p2p', deliveries, isStarted, askedAtMs, hasMore: false }
         if (isShown) lane.show(claim)
         else lane.run(claim)
       }
