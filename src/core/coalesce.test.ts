@@ -56,4 +56,30 @@ suite('coalesced calls', () => {
     isBroken = false
     expect(await call(3)).toBe(3)
   })
+
+  test('wait a little for more, and no longer once all that can come are there', async () => {
+    const runs: number[][] = []
+    const gathering = (ms: number) =>
+      coalesced(
+        async (inputs: number[]) => {
+          runs.push(inputs)
+          return inputs
+        },
+        { maxInputs: 10, maxRunning: 1, gather: { ms, enough: () => 3 } },
+      )
+    const patient = gathering(3_600_000)
+    const hasty = gathering(20)
+
+    const all = [patient(1), patient(2)]
+    await sleep(1)
+    await Promise.all([...all, patient(3)])
+    const some = hasty(4)
+    await sleep(1)
+    await Promise.all([some, hasty(5)])
+
+    expect(runs).toEqual([
+      [1, 2, 3],
+      [4, 5],
+    ])
+  })
 })

@@ -1,25 +1,42 @@
 type Waiting<Input, Output> = { input: Input; resolve: (output: Output) => void; reject: (error: unknown) => void }
 
+export type CoalesceOptions = {
+  maxInputs: number
+  maxRunning: number
+  /** Waits this long for more calls, but not once `enough` of them are there: the only ones that can still come. */
+  gather?: { ms: number; enough: () => number }
+}
+
 /**
  * Lets calls of one turn of the event loop, and those that come while a run is in progress, share the next run. `run`
  * answers in the order of its inputs; when it fails, every call of that run fails.
  */
 export function coalesced<Input, Output>(
   run: (inputs: Input[]) => Promise<readonly Output[]>,
-  { maxInputs, maxRunning }: { maxInputs: number; maxRunning: number },
+  { maxInputs, maxRunning, gather }: CoalesceOptions,
 ): (input: Input) => Promise<Output> {
   const waiting: Waiting<Input, Output>[] = []
   let running = 0
   let isPlanned = false
+  let gathering: NodeJS.Timeout | undefined
 
   function plan(): void {
     if (isPlanned || running >= maxRunning || waiting.length === 0) return
+    if (gather && waiting.length < Math.min(gather.enough(), maxInputs)) {
+      gathering ??= setTimeout(go, gather.ms)
+      return
+    }
     isPlanned = true
-    setImmediate(() => {
-      isPlanned = false
-      void runNext(waiting.splice(0, maxInputs))
-      plan()
-    })
+    setImmediate(go)
+  }
+
+  function go(): void {
+    clearTimeout(gathering)
+    gathering = undefined
+    isPlanned = false
+    if (running >= maxRunning || waiting.length === 0) return
+    void runNext(waiting.splice(0, maxInputs))
+    plan()
   }
 
   async function runNext(group: Waiting<Input, Output>[]): Promise<void> {
