@@ -54,7 +54,7 @@ export async function deliver(
   signal: AbortSignal,
   onOver: () => void = () => {},
 ): Promise<void> {
-  const shared = { ...ports, ...sharedBy(ports) }
+  const shared = { ...ports, ...sharedBy(ports, claim) }
   const { leaseId } = claim
   const record = recorder(ports.queue, claim, {
     leaseSeconds: options.leaseSeconds,
@@ -73,9 +73,9 @@ export async function deliver(
   }
 }
 
-const sharedBy = ({ db }: DeliverPorts): Pick<ClaimPorts, 'reads' | 'note'> => ({
+const sharedBy = ({ db }: DeliverPorts, { deliveries }: Claim): Pick<ClaimPorts, 'reads' | 'note'> => ({
   reads: sharedReads(db),
-  note: historyNotes(db),
+  note: historyNotes(db, deliveries.length),
 })
 
 async function deliverOne(

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { coalesced } from '../core/coalesce.ts'
+import { coalesced, type CoalesceOptions } from '../core/coalesce.ts'
 import type { Claim, Queue, Result } from './queue.ts'
 
 /** Writes down what happens to the deliveries of one claim, several of them in one statement where they coincide. */
@@ -14,6 +14,9 @@ export type Recorder = {
   /** Ends the lease; what was not finished goes back, or is recovered as uncertain if it was started. */
   end(): Promise<void>
 }
+
+/** Deliveries of one claim keep about the same pace: it pays to wait a moment for those that are a little behind. */
+const GATHER_MS = 3
 
 /** A database that is away for a moment must not make a known outcome unknown. */
 const RECORD_AGAIN_MS = 500
@@ -31,10 +34,15 @@ export function recorder(
   { leaseId, deliveries, isStarted, askedAtMs }: Claim,
   { leaseSeconds, onRenewalFailed = () => {} }: RecorderOptions,
 ): Recorder {
-  const limits = { maxInputs: deliveries.length, maxRunning: 1 }
+  const together = (settled: () => number): CoalesceOptions => ({
+    maxInputs: deliveries.length,
+    maxRunning: 1,
+    gather: { ms: GATHER_MS, enough: () => deliveries.length - settled() },
+  })
   const begun = new Set<string>()
   const leaseMs = leaseSeconds * 1000
   let heldUntilMs = askedAtMs + leaseMs
+  let noted = 0
   let finished = 0
 
   async function renew(): Promise<boolean> {
@@ -45,10 +53,14 @@ export function recorder(
   }
   const renewal = setInterval(() => void renew().catch(onRenewalFailed), leaseMs / 3)
 
-  const note = coalesced(async (ids: string[]) => {
-    const allowed = new Set(await queue.start(leaseId, ids))
-    return ids.map((id) => allowed.has(id))
-  }, limits)
+  const note = coalesced(
+    async (ids: string[]) => {
+      noted += ids.length
+      const allowed = new Set(await queue.start(leaseId, ids))
+      return ids.map((id) => allowed.has(id))
+    },
+    together(() => noted),
+  )
 
   /** Its claim was the note. But a process that was stopped for long may have lost the lease without knowing. */
   async function startClaimed(id: string): Promise<boolean> {
@@ -57,12 +69,15 @@ export function recorder(
     return true
   }
 
-  const finish = coalesced(async (results: Result[]) => {
-    const recorded = new Set(await persistently(() => queue.finish(leaseId, results)))
-    // Only what is written down: what could not be is given back, or recovered, by the end of the lease.
-    finished += results.length
-    return results.map(({ id }) => recorded.has(id))
-  }, limits)
+  const finish = coalesced(
+    async (results: Result[]) => {
+      const recorded = new Set(await persistently(() => queue.finish(leaseId, results)))
+      // Only what is written down: what could not be is given back, or recovered, by the end of the lease.
+      finished += results.length
+      return results.map(({ id }) => recorded.has(id))
+    },
+    together(() => finished),
+  )
 
   async function persistently<Output>(write: () => Promise<Output>): Promise<Output> {
     const giveUpAt = Date.now() + leaseMs

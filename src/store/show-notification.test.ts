@@ -13,7 +13,7 @@ afterAll(() => database.close())
 
 suite('the history', () => {
   test('keeps all that is sent at the same time, written in one statement', async () => {
-    const note = historyNotes(database.db)
+    const note = historyNotes(database.db, 20)
     const shown = Array.from({ length: 20 }, (_, index) => notification({ title: `Mail ${index}` }))
 
     await Promise.all([...shown, ...shown].map((one) => note(one)))
@@ -26,7 +26,7 @@ suite('the history', () => {
   })
 
   test('does not lose the others when one cannot be written', async () => {
-    const note = historyNotes(database.db)
+    const note = historyNotes(database.db, 20)
     const [good, bad, alsoGood] = [notification(), notification({ title: 'a\0b' }), notification()]
 
     const ends = await Promise.allSettled([good, bad, alsoGood].map((one) => note(one)))

@@ -38,16 +38,19 @@ export const placed = (
 
 /**
  * Writes what is sent over other channels alone into the history: what comes at the same time in one statement, and one
- * that cannot be written fails alone. Repeating is harmless.
+ * that cannot be written fails alone. `expected`: more than so many are not waited for. Repeating is harmless.
  */
-export function historyNotes(db: Queryable): (shown: ShownNotification) => Promise<undefined> {
-  const note = coalesced(async (shown: ShownNotification[]) => {
-    const whole = await noteInHistory(db, shown)
-    if (whole === null || shown.length === 1) return shown.map(() => whole)
-    const ends = []
-    for (const one of shown) ends.push(await noteInHistory(db, [one]))
-    return ends
-  }, NOTES)
+export function historyNotes(db: Queryable, expected: number): (shown: ShownNotification) => Promise<undefined> {
+  const note = coalesced(
+    async (shown: ShownNotification[]) => {
+      const whole = await noteInHistory(db, shown)
+      if (whole === null || shown.length === 1) return shown.map(() => whole)
+      const ends = []
+      for (const one of shown) ends.push(await noteInHistory(db, [one]))
+      return ends
+    },
+    { maxInputs: MAX_NOTES, maxRunning: 1, gather: { ms: GATHER_MS, enough: () => expected } },
+  )
 
   return async (shown) => {
     const failure = await note(shown)
@@ -56,7 +59,8 @@ export function historyNotes(db: Queryable): (shown: ShownNotification) => Promi
 }
 
 /** Their texts may be long. */
-const NOTES = { maxInputs: 100, maxRunning: 1 }
+const MAX_NOTES = 100
+const GATHER_MS = 3
 
 const noteInHistory = (db: Queryable, shown: readonly ShownNotification[]): Promise<{ error: unknown } | null> =>
   db.query(NOTE, [JSON.stringify(shown)]).then(
