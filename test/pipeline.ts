@@ -49,7 +49,7 @@ export type PipelineOptions = {
   leaseSeconds?: number
 }
 
-/** `mail` may be doubtful, `inbox` is an inbox and may be repeated. Types are put with `putTypes`. */
+/** `mail` may be doubtful; `inbox`, an inbox, and `hook` may be repeated. Types are put with `putTypes`. */
 export function pipeline(
   db: Db,
   { processNumber = 1, clock = Date.now, instant = {}, send, leaseSeconds = 30 }: PipelineOptions = {},
@@ -59,12 +59,12 @@ export function pipeline(
   const queue = postgresQueue({ db, nextId, workerId, leaseSeconds, resendAfterSeconds: 0 })
   const renderer = liquidRenderer()
   const sent: string[] = []
-  const channel = (name: string, isInbox: boolean): Channel => ({
+  const channel = (name: string, isInbox: boolean, isIdempotent: boolean): Channel => ({
     name,
     isInbox,
+    isIdempotent,
     bodyFormat: 'text',
     prefersOwnText: true,
-    isIdempotent: isInbox,
     onUncertain: 'resend',
     retrySeconds: [0, 0, 0, 0],
     address: ({ user_id: userId }) => ({ id: '1', channel: name, value: userId, state: 'active' }),
@@ -84,7 +84,12 @@ export function pipeline(
     eventTypes: eventTypes({ db }),
     directory: databaseDirectory(db),
     log: pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' }),
-    channels: new Map([channel('inbox', true), channel('mail', false)].map((one) => [one.name, one])),
+    channels: new Map(
+      [channel('inbox', true, true), channel('mail', false, false), channel('hook', false, true)].map((one) => [
+        one.name,
+        one,
+      ]),
+    ),
     accepts: coalescedAccepts(db, queue, {
       reserve: () => false,
       release: () => {},
@@ -134,13 +139,14 @@ export function incoming(event: Partial<Event>): Incoming {
   return { event: whole, body: whole, names: { type: 'type', data: 'data' } }
 }
 
-/** `mailed`, `shown` and `both`, and others. */
+/** `mailed`, `shown`, `both` and `hooked`, and others. */
 export async function putTypes(db: Db, others: readonly EventTypeDefinition[] = []): Promise<void> {
   const recipients = { path: 'user_id' }
   for (const type of [
     { type: 'mailed', recipients, channels: ['mail'] },
     { type: 'shown', recipients, channels: ['inbox'] },
     { type: 'both', recipients, channels: ['inbox', 'mail'] },
+    { type: 'hooked', recipients, channels: ['hook'] },
     ...others,
   ]) {
     await insertEventType(db, '', type)

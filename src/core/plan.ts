@@ -43,6 +43,7 @@ export type PlannedTrace = { user_id: string | null; channel: string | null; rea
 export type Plan = {
   lane: number
   priority: number
+  collapse_key: string | null
   notifications: PlannedNotification[]
   deliveries: PlannedDelivery[]
   traces: PlannedTrace[]
@@ -63,6 +64,7 @@ export function plan(event: Event, type: EventType, installed: readonly Plannabl
   return {
     lane: LANES[type.lane ?? 'p2p'],
     priority: PRIORITIES[type.priority ?? (event.level === 'critical' ? 'high' : 'normal')],
+    collapse_key: collapseKeyOf(event, type),
     notifications: isShown ? userIds.map((userId) => notificationFor(userId, event, type)) : [],
     deliveries: userIds.flatMap((userId) =>
       channels.map((channel) => ({

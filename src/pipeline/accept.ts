@@ -136,6 +136,7 @@ async function rowsOf(ports: AcceptPorts, companyId: string, { event, body, name
     lane: planned.lane,
     priority: planned.priority,
     cancellation_key: event.cancellation_key ?? null,
+    collapse_key: planned.collapse_key,
     notifications: planned.notifications.map(({ user_id, level, is_read, collapse_key }) => ({
       id: notificationIdOf(user_id),
       user_id,

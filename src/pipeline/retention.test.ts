@@ -21,7 +21,7 @@ afterAll(() => database.close())
 beforeEach(async () => {
   lines = []
   await database.db.query(
-    'truncate event, delivery, ready, lease, intent, dead, attempt_log, idem, trace, notification, outbox_mail, replay',
+    'truncate event, delivery, ready, lease, intent, dead, attempt_log, idem, trace, notification, outbox_mail, replay, collapse, cancellation',
   )
 })
 
@@ -245,6 +245,47 @@ suite('what is kept for a time', () => {
     for (const table of ['delivery_other', 'attempt_log_other', 'event_other'])
       expect([table, await count(table)]).toEqual([table, 1])
     expect(await db.query('select state from delivery')).toEqual([{ state: 9 }])
+  })
+
+  test('is the last event of a collapse key, unless something older still waits', async () => {
+    const { db } = database
+    const addCollapse = (key: string, daysAgo: number) =>
+      db.query(`insert into collapse values ('', 'anna', $1, row_id_at(now() - make_interval(days => $2)))`, [
+        key,
+        daysAgo,
+      ])
+    const keys = async () =>
+      (await db.query<{ collapse_key: string }>('select collapse_key from collapse order by 1')).map(
+        (row) => row.collapse_key,
+      )
+    await addCollapse('older than what waits', 120)
+    await addCollapse('old', 100)
+    await addCollapse('young', 80)
+    await db.query(`insert into ready (channel, lane, priority, run_at, id)
+      values (1, 0, 1, now() + interval '1 year', row_id_at(now() - interval '110 days'))`)
+
+    await turn()
+    const whileOneWaits = await keys()
+    await db.query('truncate ready')
+    await turn()
+
+    expect(whileOneWaits).toEqual(['old', 'young'])
+    expect(await keys()).toEqual(['young'])
+  })
+
+  test('is a cancelled key, when all of it is marked', async () => {
+    const { db } = database
+    await db.query(`insert into cancellation
+      values ('', 'old', now() - interval '91 days'), ('', 'busy', now() - interval '91 days'), ('', 'young', now())`)
+    await db.query(`insert into withdrawal (company_id, cancellation_key, until) values ('', 'busy', now())`)
+
+    await turn()
+
+    expect(await db.query('select cancellation_key as key from cancellation order by 1')).toEqual([
+      { key: 'busy' },
+      { key: 'young' },
+    ])
+    await db.query('truncate withdrawal')
   })
 
   test('may be removed by several processes at once', async () => {

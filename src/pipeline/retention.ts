@@ -9,6 +9,8 @@ import {
 } from '../store/partitions.ts'
 import {
   deleteCrumbs,
+  deleteOldCancellations,
+  deleteOldCollapses,
   deleteOldKeys,
   deleteOldMail,
   deleteOldNotifications,
@@ -65,6 +67,8 @@ export function retention({ db, log, metrics }: RetentionPorts, days: RetentionD
       if (performance.now() > endsAt) return
     }
     metrics.queue.partitionsKept.set(kept)
+    await deleteAll('collapse keys', deleteOldCollapses, days.events, endsAt)
+    await deleteAll('cancelled keys', deleteOldCancellations, days.events, endsAt)
     await deleteAll('traces', deleteOldTraces, days.events, endsAt)
     await deleteAll('stray deliveries', deleteStrayDeliveries, days.events, endsAt)
     await deleteAll('stray attempts', deleteStrayAttempts, days.events, endsAt)

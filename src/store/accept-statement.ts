@@ -1,4 +1,5 @@
-import { binaryArray, type ElementType } from '../db/binary-array.ts'
+import { binaryArray } from '../db/binary-array.ts'
+import { AFTER_COLLAPSE, COLLAPSE, collapseParts, collapsesOf, type Column } from './accept-options.ts'
 import type { BatchKey, EventRows, Instant } from './event-rows.ts'
 
 export type AcceptInput = {
@@ -8,8 +9,6 @@ export type AcceptInput = {
   /** Some keys may be known. Without it the statement is shorter, and fails altogether when one is. */
   mayRepeat: boolean
 }
-
-type Column<Row> = [name: string, type: ElementType, of: (row: Row) => string | number | boolean | null]
 
 /**
  * The one statement that stores events with everything that belongs to them. Parts that have nothing to store are left
@@ -32,11 +31,14 @@ export function acceptStatement({ events, instant, batchKey, mayRepeat }: Accept
   const deliveries = childrenOf(events, ({ deliveries }) => deliveries)
   const traces = childrenOf(events, ({ traces }) => traces)
   const keys = events.flatMap((event) => event.keys.map((key) => ({ key, event })))
-  const collapses = notifications.some(({ child }) => child.collapse_key !== null)
+  const collapses = collapsesOf(events)
+  const isCollapsing = collapses.length > 0
   const isTimed = deliveries.some(({ child }) => child.send_after ?? child.expires_at ?? child.time_to_live_seconds)
   const fresh = mayRepeat ? 'fresh' : 'input'
 
-  const parts = [`input as materialized (select * from ${rows(EVENT, events)})`]
+  const parts = [
+    `input as materialized (select * from ${rows(isCollapsing ? [...EVENT, EVENT_COLLAPSE] : EVENT, events)})`,
+  ]
   if (keys.length > 0) parts.push(...keyParts(rows(KEY, keys), mayRepeat))
   else if (mayRepeat) parts.push('fresh as (select * from input)')
   if (batchKey) {
@@ -46,11 +48,16 @@ export function acceptStatement({ events, instant, batchKey, mayRepeat }: Accept
       values (${param(key)}::uuid, ${param(rowId)}::bigint, decode(${param(bodyHash)}, 'hex'),
         ${param(JSON.stringify(answer))}::text::jsonb))`)
   }
-  parts.push(storedPart(fresh))
-  if (notifications.length > 0) parts.push(...notificationParts(fresh, rows(NOTIFICATION, notifications)))
+  parts.push(storedPart(fresh, isCollapsing))
+  const ofFresh = mayRepeat ? 'where event_id in (select id from fresh)' : ''
+  if (isCollapsing) parts.push(...collapseParts(rows(COLLAPSE, collapses), ofFresh))
+  if (notifications.length > 0) {
+    parts.push(...notificationParts(fresh, rows(NOTIFICATION, notifications), isCollapsing ? AFTER_COLLAPSE : ''))
+  }
   if (deliveries.length > 0) {
     const source = rows(isTimed ? [...DELIVERY, ...TIMES] : DELIVERY, deliveries)
-    parts.push(deliveryPart(source, { mayRepeat, isTimed, collapses }))
+    const replaces = notifications.some(({ child }) => child.collapse_key !== null)
+    parts.push(deliveryPart(source, { mayRepeat, isTimed, replaces }))
     const claimed = instant && instant.deliveries.length > 0 ? instant : null
     if (!claimed) parts.push(queuedPart(''))
     else {
@@ -85,6 +92,8 @@ const EVENT: Column<EventRows>[] = [
   ['priority', 'smallint', ({ priority }) => priority],
   ['cancellation_key', 'text', (event) => event.cancellation_key],
 ]
+
+const EVENT_COLLAPSE: Column<EventRows> = ['collapse_key', 'text', (event) => event.collapse_key]
 
 const KEY: Column<{ key: string; event: EventRows }>[] = [
   ['key', 'uuid', ({ key }) => key],
@@ -149,16 +158,16 @@ const keyParts = (source: string, mayRepeat: boolean): string[] => {
   ]
 }
 
-const storedPart = (fresh: string): string => `stored as (
-  insert into event (id, company_id, event_id, type, event_type_id, payload, jobs_count, lane, priority, cancellation_key)
-  select id, company_id, event_id, type, event_type_id, payload, jobs_count, lane, priority, cancellation_key
-  from ${fresh})`
+function storedPart(fresh: string, isCollapsing: boolean): string {
+  const columns = (isCollapsing ? [...EVENT, EVENT_COLLAPSE] : EVENT).map(([name]) => name).join(', ')
+  return `stored as (insert into event (${columns}) select ${columns} from ${fresh})`
+}
 
-const notificationParts = (fresh: string, source: string): string[] => [
+const notificationParts = (fresh: string, source: string, where: string): string[] => [
   `told as materialized (
     select one.company_id, one.event_id as public_event_id, one.type, one.payload ->> 'title' as title,
       one.payload ->> 'body' as body, one.payload -> 'cta' as cta, one.payload -> 'data' as data, x.*
-    from ${source} join ${fresh} as one on one.id = x.event_id)`,
+    from ${source} join ${fresh} as one on one.id = x.event_id ${where})`,
   `heads as (
     insert into inbox (company_id, user_id, head)
     select company_id, user_id, count(*) from told group by 1, 2 order by 1, 2
@@ -185,16 +194,16 @@ const notificationParts = (fresh: string, source: string): string[] => [
 /** An event that collapses keeps the notification of the first one. */
 function deliveryPart(
   source: string,
-  { mayRepeat, isTimed, collapses }: { mayRepeat: boolean; isTimed: boolean; collapses: boolean },
+  { mayRepeat, isTimed, replaces }: { mayRepeat: boolean; isTimed: boolean; replaces: boolean },
 ): string {
-  const notificationId = collapses ? 'coalesce(noted.id, x.notification_id)' : 'x.notification_id'
+  const notificationId = replaces ? 'coalesce(noted.id, x.notification_id)' : 'x.notification_id'
   return `delivered as (
     insert into delivery (id, event_id, notification_id, company_id, channel, user_id, lane, priority, run_at, expires_at)
     select x.id, x.event_id, ${notificationId}, x.company_id, x.channel, x.user_id, x.lane, x.priority,
       ${isTimed ? DUE : 'now(), null::timestamptz'}
     from ${source}
     ${isTimed ? EXPIRY : ''}
-    ${collapses ? 'left join noted on noted.event_id = x.event_id and noted.user_id = x.user_id' : ''}
+    ${replaces ? 'left join noted on noted.event_id = x.event_id and noted.user_id = x.user_id' : ''}
     ${mayRepeat ? 'where x.event_id in (select id from fresh)' : ''}
     returning id, company_id, campaign_id, channel, lane, priority, run_at)`
 }

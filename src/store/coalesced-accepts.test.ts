@@ -232,6 +232,7 @@ function rows({ channels = ['inbox'], ...change }: Partial<EventRows> & { channe
     lane: 0,
     priority: 1,
     cancellation_key: null,
+    collapse_key: null,
     notifications: [],
     deliveries: channels.map((channel) => ({
       id: nextId(),
@@ -249,12 +250,14 @@ function rows({ channels = ['inbox'], ...change }: Partial<EventRows> & { channe
 }
 
 /** An event that replaces what an earlier one of the same key shows. */
-const update = (userId: string, collapseKey: string, title: string): EventRows =>
-  rows({
-    channels: [],
+function update(userId: string, collapseKey: string, title: string): EventRows {
+  const event = rows({
     payload: { type: 'job.progress', title, data: {} },
+    collapse_key: collapseKey,
     notifications: [{ id: nextId(), user_id: userId, level: 'info', is_read: false, collapse_key: collapseKey }],
   })
+  return { ...event, deliveries: event.deliveries.map((delivery) => ({ ...delivery, user_id: userId })) }
+}
 
 const idsOf = (claims: Claim[]): string[] => claims.flatMap(({ deliveries }) => deliveries.map(({ id }) => id))
 

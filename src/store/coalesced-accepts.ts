@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks'
 import { AppError } from '../core/errors.ts'
 import type { Queryable } from '../db/db.ts'
 import type { InstantLane, Queue } from '../queue/queue.ts'
+import { collapsesOf } from './accept-options.ts'
 import { acceptEvents, isKeyKnown, type StoredEvents } from './accept-events.ts'
 import type { EventRows, Instant } from './event-rows.ts'
 import { instantClaims } from './instant-claims.ts'
@@ -143,8 +144,6 @@ async function storeAlone(db: Queryable, rows: EventRows): Promise<boolean> {
   }
 }
 
-/** What one event must not share a statement with: the inbox rows that it may replace. */
-export const collapseKeysOf = ({ company_id, notifications }: EventRows): string[] =>
-  notifications
-    .filter(({ collapse_key }) => collapse_key !== null)
-    .map(({ user_id, collapse_key }) => JSON.stringify([company_id, user_id, collapse_key]))
+/** What one event must not share a statement with: the places that it takes. */
+export const collapseKeysOf = (event: EventRows): string[] =>
+  collapsesOf([event]).map(({ userId }) => JSON.stringify([event.company_id, userId, event.collapse_key]))

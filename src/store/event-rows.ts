@@ -16,6 +16,8 @@ export type EventRows = {
   lane: number
   priority: number
   cancellation_key: string | null
+  /** Whatever was accepted under it before is superseded, for the same recipients. */
+  collapse_key: string | null
   /** Those that are shown as the event is accepted, in its own words; the others are written when they are. */
   notifications: { id: string; user_id: string; level: Level; is_read: boolean; collapse_key: string | null }[]
   deliveries: {

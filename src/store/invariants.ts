@@ -219,8 +219,11 @@ order by delivery.id limit $3`,
     scope: 'delivery',
     sql: `
 select delivery.id, format('notification %s shows the older event %s', notification_id, notification.event_id) as detail
-from delivery join notification on notification.id = notification_id
-where delivery.id > $1 and delivery.id <= $2 and notification.event_id < delivery.event_id
+from delivery join notification on notification.id = notification_id join event on event.id = delivery.event_id
+left join collapse on collapse.company_id = delivery.company_id and collapse.user_id = delivery.user_id
+  and collapse.collapse_key = event.collapse_key
+where delivery.id > $1 and delivery.id <= $2 and notification.event_id <> delivery.event_id
+  and coalesce(collapse.event_id = delivery.event_id, notification.event_id < delivery.event_id)
 order by delivery.id limit $3`,
   },
   {

@@ -61,6 +61,29 @@ export const deleteOldReplays = deleting(
    returning id`,
 )
 
+/**
+ * Which event was the last under its collapse key. A day older than anything that waits, so that nothing superseded comes
+ * back.
+ */
+export const deleteOldCollapses = deleting(
+  `delete from collapse where ctid = any(array(
+     select ctid from collapse
+     where event_id < least(row_id_at(${CUT}), (select min(id) from live_delivery) - (86400000::bigint << 20))
+     limit $2 for update skip locked))
+   returning event_id`,
+)
+
+/** Cancelled keys, when everything of them is marked. */
+export const deleteOldCancellations = deleting(
+  `delete from cancellation where ctid = any(array(
+     select ctid from cancellation
+     where at < ${CUT} and not exists (
+       select from withdrawal where withdrawal.company_id = cancellation.company_id
+         and withdrawal.cancellation_key = cancellation.cancellation_key)
+     limit $2 for update skip locked))
+   returning at`,
+)
+
 // Processes with a wrong clock make rows of weeks that have no partition. Deliveries first, then what belongs to them.
 export const deleteStrayDeliveries = deleting(
   `delete from delivery_other where id = any(array(

@@ -86,12 +86,20 @@ const parametersOf = (shown: ShownNotification): unknown[] => [
 
 // The inbox is locked first here, as everywhere, so that changes of one inbox queue up instead of deadlocking.
 const PLACE = `
-with known as materialized (
+with current as materialized (
+  -- Held, so that no later event comes in between.
+  select event_id from collapse where company_id = $4 and user_id = $5 and collapse_key = $13 for share
+),
+known as materialized (
   select * from notification where (id = $1 or event_id = $2) and company_id = $4 and user_id = $5 and seq is not null
 ),
 later as materialized (
+  select from current where event_id <> $2
+  union all
+  -- Where nothing is written down of the key any more.
   select from notification
   where company_id = $4 and user_id = $5 and collapse_key = $13 and archived_at is null and event_id > $2
+    and not exists (select from current)
 ),
 head as (
   insert into inbox (company_id, user_id, head) select $4, $5, 1
@@ -110,6 +118,7 @@ placed as (
     level = excluded.level, seq = excluded.seq, title = excluded.title, body = excluded.body, cta = excluded.cta,
     data = excluded.data, read_at = excluded.read_at, seen_at = null, snoozed_until = null
     where notification.event_id < excluded.event_id
+      or notification.event_id > excluded.event_id and exists (select from current)
   returning *
 )
 select ${NOTIFICATION_COLUMNS}, false as is_later from placed n
