@@ -1,3 +1,4 @@
+import { LANES } from '../core/event.ts'
 import { binaryArray } from '../db/binary-array.ts'
 import { AFTER_COLLAPSE, COLLAPSE, collapseParts, collapsesOf, type Column } from './accept-options.ts'
 import type { BatchKey, EventRows, Instant } from './event-rows.ts'
@@ -63,8 +64,11 @@ export function acceptStatement({ events, instant, batchKey, mayRepeat }: Accept
     else {
       const leases = rows(LEASED, claimed.deliveries)
       parts.push(`given_lease as materialized (select * from ${leases})`)
-      parts.push(queuedPart('where id <> all(array(select id from given_lease))'))
-      parts.push(leasedPart(param(claimed.workerId), param(claimed.leaseSeconds)))
+      if (claimed.deliveries.length < deliveries.length) {
+        parts.push(queuedPart('where id <> all(array(select id from given_lease))'))
+      }
+      const ofStored = mayRepeat ? 'where id in (select id from delivered)' : ''
+      parts.push(leasedPart(param(claimed.workerId), param(claimed.leaseSeconds), ofStored))
     }
   }
   if (traces.length > 0) parts.push(tracedPart(fresh, rows(TRACE, traces)))
@@ -220,10 +224,11 @@ const queuedPart = (where: string): string => `queued as (
   select coalesce(channel.number, channel_number(delivered.channel)), lane, priority, run_at, id
   from delivered left join channel on channel.name = delivered.channel ${where})`
 
-const leasedPart = (worker: string, seconds: string): string => `leased as (
+/** Only the lane `p2p` is claimed as it is stored. */
+const leasedPart = (worker: string, seconds: string, ofStored: string): string => `leased as (
   insert into lease (id, worker, lane, until, ids, started)
-  select lease_id, ${worker}::uuid, min(lane), now() + make_interval(secs => ${seconds}), array_agg(id), started
-  from delivered join given_lease using (id)
+  select lease_id, ${worker}::uuid, ${LANES.p2p}, now() + make_interval(secs => ${seconds}), array_agg(id), started
+  from given_lease ${ofStored}
   group by lease_id, started)`
 
 const tracedPart = (fresh: string, source: string): string => `traced as (
