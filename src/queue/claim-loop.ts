@@ -4,6 +4,8 @@ import type { Claim, Place, Queue, Throttle } from './queue.ts'
 
 /** After a failed look (database away), so that an outage is not answered with a storm. */
 const BACKOFF_MS = 1000
+/** Before a claim of only a few. */
+const GATHER_MS = 3
 /** Where a throttle grants nothing and does not say when to ask again. */
 const ASK_AGAIN_MS = 1000
 
@@ -126,6 +128,8 @@ export function claimLoop(
       if (!hasMore || busy >= slots) await woken()
       isWoken = false
       if (busy >= slots || stopping.aborted) continue
+      // Slots are given back one by one; a claim for each would cost more than what it fetches.
+      if (2 * (slots - busy) < Math.min(slots, batchSize)) await pause(GATHER_MS)
       try {
         hasMore = await look(Math.min(slots - busy, batchSize))
       } catch (error) {
