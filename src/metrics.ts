@@ -11,6 +11,11 @@ export function metrics() {
   return {
     registry,
     accepted: new Counter({ name: 'eventcenter_events_accepted_total', help: 'Events stored.', registers }),
+    deduplicated: new Counter({
+      name: 'eventcenter_events_deduplicated_total',
+      help: 'Events answered with an earlier one that has their dedupe key.',
+      registers,
+    }),
     deliveries: new Counter({
       name: 'eventcenter_deliveries_total',
       help: 'Finished attempts by channel and outcome.',

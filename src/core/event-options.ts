@@ -1,7 +1,12 @@
 import { hash } from 'node:crypto'
+import { invalidField } from './errors.ts'
 import type { Event } from './event.ts'
 import type { EventType } from './event-type.ts'
 import { valueAt } from './value-at.ts'
+
+/** A month. */
+export const MAX_DEDUPE_WINDOW_SECONDS = 30 * 86_400
+const DEDUPE_WINDOW_SECONDS = 86_400
 
 /** The longest key as it is stored; a longer one is told apart by its hash. */
 const MAX_KEY_LENGTH = 255
@@ -12,6 +17,21 @@ export function collapseKeyOf(event: Event, type: EventType): string | null {
   if (event.collapse_key !== undefined) return event.collapse_key
   const value = keyAt(event, type.collapse_path)
   return value === null ? null : shortened(`${event.type}:${value}`)
+}
+
+/** Which events are the same fact, and for how long; null: each is its own. */
+export type Dedupe = { key: string; window_seconds: number }
+
+export function dedupeOf(event: Event, type: EventType): Dedupe | null {
+  const key = event.dedupe_key ?? keyAt(event, type.dedupe_path)
+  if (key === null) {
+    if (event.dedupe_window_seconds === undefined) return null
+    throw invalidField('dedupe_window_seconds', 'needs a dedupe_key')
+  }
+  return {
+    key,
+    window_seconds: event.dedupe_window_seconds ?? type.dedupe_window_seconds ?? DEDUPE_WINDOW_SECONDS,
+  }
 }
 
 function keyAt(event: Event, path: string | undefined): string | null {

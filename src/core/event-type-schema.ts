@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { LEVELS, PRIORITIES } from './event.ts'
+import { MAX_DEDUPE_WINDOW_SECONDS } from './event-options.ts'
 import type { EventTypeDefinition } from './event-type.ts'
 import { schemaFaults } from './payload-schema.ts'
 
@@ -58,6 +59,17 @@ export const eventTypeDefinition = z
     collapse_path: path('', 'expected a path such as `data.job_id`')
       .exactOptional()
       .describe('Later events with the same value there replace the earlier notification.'),
+    dedupe_path: path('', 'expected a path such as `data.order_id`')
+      .exactOptional()
+      .describe(
+        'Within the window, later events with the same value there are answered with the first one, and not sent.',
+      ),
+    dedupe_window_seconds: z
+      .int()
+      .min(1)
+      .max(MAX_DEDUPE_WINDOW_SECONDS)
+      .exactOptional()
+      .describe('Of events with a dedupe key; a day unless given.'),
     is_silent: z.boolean().exactOptional().describe('Shown in the inbox without counting as unread.'),
     time_to_live_seconds: z.int().min(1).max(MAX_TIME_TO_LIVE_SECONDS).exactOptional(),
   })

@@ -26,6 +26,9 @@ export type EventTypeDefinition = {
   category?: string
   /** Liquid-free path whose value makes later events replace the earlier notification, e.g. `data.job_id`. */
   collapse_path?: string
+  /** Path whose value is the dedupe key of events that have none of their own. */
+  dedupe_path?: string
+  dedupe_window_seconds?: number
   /** Shown in the inbox without counting as unread, e.g. progress. */
   is_silent?: boolean
   /** Deliveries not sent within this time expire. */

@@ -32,6 +32,9 @@ export type Event = {
   expires_at?: string
   collapse_key?: string
   cancellation_key?: string
+  /** Names the business fact: within the window no second event of the type and this key is sent. */
+  dedupe_key?: string
+  dedupe_window_seconds?: number
   initiated_by?: InitiatedBy
 }
 

@@ -1,7 +1,7 @@
 import { invalidField, type AppError } from './errors.ts'
 import type { Cta, Event, Level } from './event.ts'
 import { LANES, PRIORITIES } from './event.ts'
-import { collapseKeyOf } from './event-options.ts'
+import { collapseKeyOf, dedupeOf, type Dedupe } from './event-options.ts'
 import type { EventType } from './event-type.ts'
 import type { Json, JsonObject } from './json.ts'
 import { valueAt } from './value-at.ts'
@@ -44,6 +44,7 @@ export type Plan = {
   lane: number
   priority: number
   collapse_key: string | null
+  dedupe: Dedupe | null
   notifications: PlannedNotification[]
   deliveries: PlannedDelivery[]
   traces: PlannedTrace[]
@@ -65,6 +66,7 @@ export function plan(event: Event, type: EventType, installed: readonly Plannabl
     lane: LANES[type.lane ?? 'p2p'],
     priority: PRIORITIES[type.priority ?? (event.level === 'critical' ? 'high' : 'normal')],
     collapse_key: collapseKeyOf(event, type),
+    dedupe: dedupeOf(event, type),
     notifications: isShown ? userIds.map((userId) => notificationFor(userId, event, type)) : [],
     deliveries: userIds.flatMap((userId) =>
       channels.map((channel) => ({

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { MAX_DEDUPE_WINDOW_SECONDS } from '../core/event-options.ts'
 import { LEVELS, type Event } from '../core/event.ts'
 import { safeUrl } from '../core/safe-url.ts'
 import type { Json } from '../core/json.ts'
@@ -50,6 +51,8 @@ const delivery = {
   expires_at: time.optional(),
   collapse_key: line(200).optional(),
   cancellation_key: line(200).optional(),
+  dedupe_key: line(255).optional(),
+  dedupe_window_seconds: z.int().min(1).max(MAX_DEDUPE_WINDOW_SECONDS).optional(),
   initiated_by: initiatedBy.optional(),
 }
 

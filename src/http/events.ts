@@ -28,6 +28,12 @@ const acceptedSchema = z.object({
   event_id: z.string(),
   jobs_count: z.number().int().nullable(),
   status_url: z.string(),
+  deduplicated: z
+    .literal(true)
+    .optional()
+    .describe(
+      'An event with this dedupe key was accepted before: this one is not sent, and all this is about that one',
+    ),
 })
 
 const deliveriesCancelled = z
@@ -63,11 +69,12 @@ export const eventRoutes =
         summary: 'Accept an event',
         description:
           'Answers once the event and everything planned for it are stored. The same `Idempotency-Key`, or the same id ' +
-          'of the event, with the same body gives the first answer again.',
+          'of the event, with the same body gives the first answer again. 200: an event with the same dedupe key was accepted ' +
+          'before, and this one is not sent.',
         tags: ['Events'],
         headers: z.looseObject({ 'idempotency-key': z.string().optional() }),
         body: eventBody,
-        response: { 202: acceptedSchema },
+        response: { 200: acceptedSchema, 202: acceptedSchema },
       },
       // The forms are told apart by their fields, so that faults are named for the form that was meant.
       validatorCompiler: () => (value: unknown) => ({ value }),
@@ -77,7 +84,7 @@ export const eventRoutes =
         const key = idempotencyKeyOf(request)
         const result = await withinLimit(1, () => accept(ports, companyId, incoming, key))
         markReplay(reply, result.isReplay)
-        return reply.code(202).send(accepted(result, publicUrl()))
+        return reply.code(result.deduplicated ? 200 : 202).send(accepted(result, publicUrl()))
       },
     })
 
@@ -187,11 +194,12 @@ export const eventRoutes =
     })
   }
 
-const accepted = ({ event_id, jobs_count }: Accepted, publicUrl: string) => ({
+const accepted = ({ event_id, jobs_count, deduplicated }: Accepted, publicUrl: string) => ({
   status: 'accepted' as const,
   event_id,
   jobs_count,
   status_url: new URL(`/api/v1/events/${encodeURIComponent(event_id)}`, publicUrl).href,
+  ...(deduplicated && { deduplicated }),
 })
 
 function readBatch(body: unknown): Incoming[] {

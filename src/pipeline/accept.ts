@@ -11,6 +11,7 @@ import type { Queryable } from '../db/db.ts'
 import type { Ports } from '../ports.ts'
 import { inProgress, itemError, replay, replayBatch, storeBatch } from '../store/accept-batch.ts'
 import type { Accepts } from '../store/coalesced-accepts.ts'
+import { replayOf, storeDeduped } from '../store/dedupe.ts'
 import { placesOf, type Accepted, type EventRows } from '../store/event-rows.ts'
 import { findKeys, idempotencyKey } from '../store/idempotency.ts'
 
@@ -44,10 +45,11 @@ export async function accept(
   if (requestKey !== undefined) rows.keys.push(idempotencyKey('request', companyId, requestKey))
 
   return withKeys(rows.keys, async () => {
-    if (!(await ports.accepts.store(rows))) return replay(rows, await findKeys(ports.db, rows.keys))
+    const accepted = await store(ports, rows)
+    if (!accepted) return replay(rows, await findKeys(ports.db, rows.keys))
 
-    ports.metrics.accepted.inc()
-    return { event_id: rows.event_id, jobs_count: rows.jobs_count, isReplay: false }
+    countAccepted(ports, [accepted])
+    return accepted
   })
 }
 
@@ -79,13 +81,29 @@ export async function acceptBatch(
 
   return withKeys(keys, async () => {
     const result = await storeBatch(ports.db, rows, batch && { ...batch, rowId: rows[0]?.id ?? ports.nextId() })
-    const stored = result.isReplay ? 0 : result.events.filter((event) => !event.isReplay).length
-    if (stored > 0) {
-      ports.metrics.accepted.inc(stored)
-      ports.queue.wake(placesOf(rows))
-    }
+    if (!result.isReplay && countAccepted(ports, result.events) > 0) ports.queue.wake(placesOf(rows))
     return result
   })
+}
+
+/** Null when one of its keys is known. */
+async function store(ports: AcceptPorts, rows: EventRows): Promise<Accepted | null> {
+  if (!rows.dedupe) {
+    const isStored = await ports.accepts.store(rows)
+    return isStored ? { event_id: rows.event_id, jobs_count: rows.jobs_count, isReplay: false } : null
+  }
+  const accepted = await storeDeduped(ports.db, rows)
+  if (accepted && !accepted.deduplicated) ports.queue.wake(placesOf([rows]))
+  return accepted
+}
+
+/** Returns how many were stored. */
+function countAccepted({ metrics }: AcceptPorts, events: readonly Accepted[]): number {
+  const fresh = events.filter((event) => !event.isReplay)
+  const deduplicated = fresh.filter((event) => event.deduplicated).length
+  metrics.accepted.inc(fresh.length - deduplicated)
+  metrics.deduplicated.inc(deduplicated)
+  return fresh.length - deduplicated
 }
 
 /** What was accepted once is answered as it was then, also when its type would refuse it today; else `refusal` is thrown. */
@@ -104,7 +122,7 @@ async function firstAnswer(
   const [record] = records
   const bodyHash = fingerprint(body)
   if (!record?.event_id || records.some((other) => other.body_hash !== bodyHash)) throw refusal
-  return { event_id: record.event_id, jobs_count: record.jobs_count ?? 0, isReplay: true }
+  return replayOf(record)
 }
 
 const isRefusal = (error: unknown): boolean => error instanceof AppError && error.code === 'invalid'
@@ -137,6 +155,10 @@ async function rowsOf(ports: AcceptPorts, companyId: string, { event, body, name
     priority: planned.priority,
     cancellation_key: event.cancellation_key ?? null,
     collapse_key: planned.collapse_key,
+    dedupe: planned.dedupe && {
+      key: idempotencyKey('dedupe', companyId, JSON.stringify([event.type, planned.dedupe.key])),
+      window_seconds: planned.dedupe.window_seconds,
+    },
     notifications: planned.notifications.map(({ user_id, level, is_read, collapse_key }) => ({
       id: notificationIdOf(user_id),
       user_id,

@@ -21,7 +21,7 @@ afterAll(() => database.close())
 beforeEach(async () => {
   lines = []
   await database.db.query(
-    'truncate event, delivery, ready, lease, intent, dead, attempt_log, idem, trace, notification, outbox_mail, replay, collapse, cancellation',
+    'truncate event, delivery, ready, lease, intent, dead, attempt_log, idem, trace, notification, outbox_mail, replay, collapse, cancellation, dedupe',
   )
 })
 
@@ -271,6 +271,16 @@ suite('what is kept for a time', () => {
 
     expect(whileOneWaits).toEqual(['old', 'young'])
     expect(await keys()).toEqual(['young'])
+  })
+
+  test('is a dedupe key whose window is over', async () => {
+    const { db } = database
+    await db.query(`insert into dedupe (key, event_id, public_event_id, until) values
+      (gen_random_uuid(), 1, 'over', now() - interval '25 hours'), (gen_random_uuid(), 2, 'open', now())`)
+
+    await turn()
+
+    expect(await db.query('select public_event_id as id from dedupe')).toEqual([{ id: 'open' }])
   })
 
   test('is a cancelled key, when all of it is marked', async () => {

@@ -11,6 +11,7 @@ import {
   deleteCrumbs,
   deleteOldCancellations,
   deleteOldCollapses,
+  deleteOldDedupes,
   deleteOldKeys,
   deleteOldMail,
   deleteOldNotifications,
@@ -57,6 +58,7 @@ export function retention({ db, log, metrics }: RetentionPorts, days: RetentionD
     if (days.events > 0) await removeEvents(endsAt)
     if (days.notifications > 0) await deleteAll('notifications', deleteOldNotifications, days.notifications, endsAt)
     await sweepKeys(endsAt)
+    await deleteAll('dedupe keys', deleteOldDedupes, CRUMBS_DAYS, endsAt)
     await deleteAll('crumbs', deleteCrumbs, CRUMBS_DAYS, endsAt)
   }
 

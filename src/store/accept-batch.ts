@@ -2,14 +2,19 @@ import { AppError } from '../core/errors.ts'
 import type { Db, Queryable } from '../db/db.ts'
 import { acceptEvents, isKeyKnown } from './accept-events.ts'
 import { collapseKeysOf } from './coalesced-accepts.ts'
+import { answerDuplicates, replayOf } from './dedupe.ts'
 import type { Accepted, BatchKey, EventRows } from './event-rows.ts'
 import { findKeys, keepBatchKey, type KeyRecord } from './idempotency.ts'
 
 type Batch = Omit<BatchKey, 'answer'> | null
 type BatchAnswer = { events: Accepted[]; isReplay: boolean }
 
-const answerOf = (events: readonly Pick<Accepted, 'event_id' | 'jobs_count'>[]) => ({
-  events: events.map(({ event_id, jobs_count }) => ({ event_id, jobs_count })),
+const answerOf = (events: readonly Pick<Accepted, 'event_id' | 'jobs_count' | 'deduplicated'>[]) => ({
+  events: events.map(({ event_id, jobs_count, deduplicated }) => ({
+    event_id,
+    jobs_count,
+    ...(deduplicated && { deduplicated }),
+  })),
 })
 
 /**
@@ -22,13 +27,14 @@ export async function storeBatch(db: Db, rows: readonly EventRows[], batch: Batc
 
 /** Stores a batch in which nothing came before, in one statement; null, and nothing is stored, when something did. */
 async function storeNew(db: Queryable, rows: readonly EventRows[], batch: Batch): Promise<BatchAnswer | null> {
-  if (withoutSharedCollapseKeys(rows).length !== 1) return null
+  if (withoutSharedCollapseKeys(rows).length !== 1 || rows.some((row) => row.dedupe)) return null
   try {
     await acceptEvents(db, rows, {
       mayRepeat: false,
       ...(batch && { batchKey: { ...batch, answer: answerOf(rows) } }),
     })
-    return { events: answerOf(rows).events.map((event) => ({ ...event, isReplay: false })), isReplay: false }
+    const events = rows.map(({ event_id, jobs_count }) => ({ event_id, jobs_count, isReplay: false }))
+    return { events, isReplay: false }
   } catch (error) {
     if (isKeyKnown(error)) return null
     throw error
@@ -49,6 +55,10 @@ async function storeOrReplay(tx: Queryable, rows: readonly EventRows[]): Promise
   for (const group of withoutSharedCollapseKeys(rows)) {
     for (const id of (await acceptEvents(tx, group, { mayRepeat: true })).ids) stored.add(id)
   }
+  const duplicates = await answerDuplicates(
+    tx,
+    rows.filter((row) => !stored.has(row.id)),
+  )
   const known =
     stored.size === rows.length
       ? []
@@ -58,6 +68,8 @@ async function storeOrReplay(tx: Queryable, rows: readonly EventRows[]): Promise
         )
   return rows.map((row, index) => {
     if (stored.has(row.id)) return { event_id: row.event_id, jobs_count: row.jobs_count, isReplay: false }
+    const duplicate = duplicates.get(row.id)
+    if (duplicate) return duplicate
     try {
       return replay(
         row,
@@ -88,13 +100,13 @@ export function replay(rows: EventRows, records: readonly KeyRecord[]): Accepted
   // The other request was rolled back, or its commit is not visible yet.
   if (!record || records.some((other) => other.event_id === null)) throw inProgress()
   if (records.some((other) => other.body_hash !== rows.body_hash)) throw mismatch()
-  return { event_id: record.event_id ?? rows.event_id, jobs_count: record.jobs_count ?? 0, isReplay: true }
+  return replayOf(record)
 }
 
 /** The answer that a batch got when it came first. Error: `mismatch`. */
 export function replayBatch(record: KeyRecord, bodyHash: string): BatchAnswer {
   if (record.body_hash !== bodyHash || !record.answer) throw mismatch()
-  const events = record.answer.events as { event_id: string; jobs_count: number }[]
+  const events = record.answer.events as { event_id: string; jobs_count: number; deduplicated?: true }[]
   return { events: events.map((event) => ({ ...event, isReplay: true })), isReplay: true }
 }
 

@@ -38,5 +38,34 @@ export const collapseParts = (source: string, where: string): string[] => [
     select distinct superseded_id from collapsed where superseded_waits_until > now())`,
 ]
 
+type Deduped = { event: EventRows; dedupe: NonNullable<EventRows['dedupe']> }
+
+export const dedupedOf = (events: readonly EventRows[]): Deduped[] =>
+  events.flatMap((event) => (event.dedupe ? [{ event, dedupe: event.dedupe }] : []))
+
+export const DEDUPE: Column<Deduped>[] = [
+  ['key', 'uuid', ({ dedupe }) => dedupe.key],
+  ['event_id', 'bigint', ({ event }) => event.id],
+  ['public_event_id', 'text', ({ event }) => event.event_id],
+  ['jobs_count', 'integer', ({ event }) => event.jobs_count],
+  ['window_seconds', 'integer', ({ dedupe }) => dedupe.window_seconds],
+]
+
+/** `fresh` are those of the `unknown` that got their business key, or have none; within a statement, the first. */
+export const dedupeParts = (source: string): string[] => [
+  `business as materialized (select * from ${source})`,
+  `deduped as (
+    insert into dedupe (key, event_id, public_event_id, jobs_count, until)
+    select distinct on (key) key, event_id, public_event_id, jobs_count, now() + make_interval(secs => window_seconds)
+    from business where event_id in (select id from unknown) order by key, event_id
+    on conflict (key) do update set event_id = excluded.event_id, public_event_id = excluded.public_event_id,
+      jobs_count = excluded.jobs_count, until = excluded.until
+      where dedupe.until <= now()
+    returning event_id)`,
+  `fresh as materialized (
+    select * from unknown
+    where id not in (select event_id from business) or id in (select event_id from deduped))`,
+]
+
 /** Waits for the locks of `collapseParts`. */
 export const AFTER_COLLAPSE = 'where (select count(*) from collapsed) >= 0'

@@ -1,13 +1,22 @@
 import { LANES } from '../core/event.ts'
 import { binaryArray } from '../db/binary-array.ts'
-import { AFTER_COLLAPSE, COLLAPSE, collapseParts, collapsesOf, type Column } from './accept-options.ts'
+import {
+  AFTER_COLLAPSE,
+  COLLAPSE,
+  collapseParts,
+  collapsesOf,
+  DEDUPE,
+  dedupedOf,
+  dedupeParts,
+  type Column,
+} from './accept-options.ts'
 import type { BatchKey, EventRows, Instant } from './event-rows.ts'
 
 export type AcceptInput = {
   events: readonly EventRows[]
   instant?: Instant
   batchKey?: BatchKey
-  /** Some keys may be known. Without it the statement is shorter, and fails altogether when one is. */
+  /** Some keys may be known. Without it the statement is shorter, and fails altogether when one is. Dedupe keys need it. */
   mayRepeat: boolean
 }
 
@@ -40,8 +49,11 @@ export function acceptStatement({ events, instant, batchKey, mayRepeat }: Accept
   const parts = [
     `input as materialized (select * from ${rows(isCollapsing ? [...EVENT, EVENT_COLLAPSE] : EVENT, events)})`,
   ]
-  if (keys.length > 0) parts.push(...keyParts(rows(KEY, keys), mayRepeat))
-  else if (mayRepeat) parts.push('fresh as (select * from input)')
+  const deduped = dedupedOf(events)
+  const unknown = deduped.length > 0 ? 'unknown' : 'fresh'
+  if (keys.length > 0) parts.push(...keyParts(rows(KEY, keys), mayRepeat, unknown))
+  else if (mayRepeat) parts.push(`${unknown} as (select * from input)`)
+  if (deduped.length > 0) parts.push(...dedupeParts(rows(DEDUPE, deduped)))
   if (batchKey) {
     const { key, rowId, bodyHash, answer } = batchKey
     parts.push(`batch_key as (
@@ -145,7 +157,7 @@ const TRACE: Column<Child<'traces'>>[] = [
 ]
 
 /** Of an event with a known key nothing is kept but possibly another of its keys. */
-const keyParts = (source: string, mayRepeat: boolean): string[] => {
+const keyParts = (source: string, mayRepeat: boolean, unknown: string): string[] => {
   if (!mayRepeat) {
     return [
       `keys as (insert into idem (key, event_id, body_hash) select key, event_id, body_hash from ${source} order by key)`,
@@ -158,7 +170,7 @@ const keyParts = (source: string, mayRepeat: boolean): string[] => {
       on conflict do nothing
       returning key)`,
     `repeated as (select event_id from given where key not in (select key from kept))`,
-    `fresh as materialized (select * from input where id not in (select event_id from repeated))`,
+    `${unknown} as materialized (select * from input where id not in (select event_id from repeated))`,
   ]
 }
 

@@ -233,6 +233,7 @@ function rows({ channels = ['inbox'], ...change }: Partial<EventRows> & { channe
     priority: 1,
     cancellation_key: null,
     collapse_key: null,
+    dedupe: null,
     notifications: [],
     deliveries: channels.map((channel) => ({
       id: nextId(),

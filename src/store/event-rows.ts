@@ -18,6 +18,8 @@ export type EventRows = {
   cancellation_key: string | null
   /** Whatever was accepted under it before is superseded, for the same recipients. */
   collapse_key: string | null
+  /** Hash of the business key: within the window only one event of it is stored. */
+  dedupe: { key: string; window_seconds: number } | null
   /** Those that are shown as the event is accepted, in its own words; the others are written when they are. */
   notifications: { id: string; user_id: string; level: Level; is_read: boolean; collapse_key: string | null }[]
   deliveries: {
@@ -43,8 +45,11 @@ export type Instant = {
 /** A batch's own key with the answer that belongs to it; `rowId` is any event of the batch. */
 export type BatchKey = { key: string; rowId: string; bodyHash: string; answer: JsonObject }
 
-/** What the caller is told; `isReplay`: the event came before. */
-export type Accepted = { event_id: string; jobs_count: number; isReplay: boolean }
+/**
+ * What the caller is told. `isReplay`: the event came before; `deduplicated`: one with its dedupe key did, and that is the
+ * one which is named.
+ */
+export type Accepted = { event_id: string; jobs_count: number; isReplay: boolean; deduplicated?: true }
 
 /** Where their deliveries wait, but for those that are not due yet: workers are to be told. */
 export function placesOf(events: readonly Pick<EventRows, 'lane' | 'deliveries'>[]): Place[] {

@@ -73,6 +73,13 @@ export const deleteOldCollapses = deleting(
    returning event_id`,
 )
 
+/** Dedupe keys whose window is over, so many days ago. */
+export const deleteOldDedupes = deleting(
+  `delete from dedupe where key = any(array(
+     select key from dedupe where until < ${CUT} order by until limit $2 for update skip locked))
+   returning key`,
+)
+
 /** Cancelled keys, when everything of them is marked. */
 export const deleteOldCancellations = deleting(
   `delete from cancellation where ctid = any(array(
