@@ -1,0 +1,35 @@
+import { expect } from 'vitest'
+import type { Place } from '../../src/queue/queue.ts'
+import type { ModelDelivery } from './model.ts'
+
+/** As in src/queue/watermarks.ts. */
+const SLACK_MS = 2000
+const FULL_SWEEP_MS = 5000
+
+/** What each worker may overlook: only what is older than what it claimed last, and only until the next look at everything. */
+export type Sight = ReturnType<typeof newSight>
+
+export function newSight(nowMs: () => number) {
+  const claimedLast = new Map<string, number>()
+  const missedSince = new Map<string, number>()
+
+  return {
+    missed(worker: number, place: Place, deliveries: readonly ModelDelivery[]): void {
+      for (const { id, priority, runAtMs } of deliveries) {
+        expect(runAtMs).toBeLessThan((claimedLast.get(keyOf(worker, place, priority)) ?? -Infinity) - SLACK_MS)
+        const since = missedSince.get(`${worker} ${id}`) ?? nowMs()
+        expect(nowMs() - since).toBeLessThan(FULL_SWEEP_MS)
+        missedSince.set(`${worker} ${id}`, since)
+      }
+    },
+
+    saw(worker: number, place: Place, deliveries: readonly ModelDelivery[]): void {
+      for (const { priority, runAtMs } of deliveries) claimedLast.set(keyOf(worker, place, priority), runAtMs)
+      for (const { id } of deliveries)
+        for (const key of missedSince.keys()) if (key.endsWith(` ${id}`)) missedSince.delete(key)
+    },
+  }
+}
+
+const keyOf = (worker: number, { channel, lane }: Place, priority: number): string =>
+  `${worker} ${channel} ${lane} ${priority}`
