@@ -44,6 +44,18 @@ export function metrics() {
       registers,
     }),
     framesSent: new Counter({ name: 'eventcenter_frames_sent_total', help: 'Frames written to sockets.', registers }),
+    accountTokens: new Counter({
+      name: 'eventcenter_account_tokens_total',
+      help: 'Messages that accounts with a limit were allowed, by account and lane.',
+      labelNames: ['account', 'lane'],
+      registers,
+    }),
+    accountStops: new Counter({
+      name: 'eventcenter_account_stops_total',
+      help: 'Times that a provider told us to wait, by account.',
+      labelNames: ['account'],
+      registers,
+    }),
     queue: {
       oldestTransactionSeconds: new Gauge({
         name: 'eventcenter_oldest_transaction_seconds',
@@ -72,6 +84,12 @@ export function metrics() {
         name: 'eventcenter_dead_tuples',
         help: 'Rows that are gone and that vacuum has not removed yet, by table.',
         labelNames: ['table'],
+        registers,
+      }),
+      accountStoppedSeconds: new Gauge({
+        name: 'eventcenter_account_stopped_seconds',
+        help: 'For how long the provider of an account still takes nothing, by account.',
+        labelNames: ['account'],
         registers,
       }),
       partitionsMissing: new Gauge({

@@ -19,13 +19,13 @@ const LAYERS: { name: string; has: RegExp; mayImport: string[] }[] = [
   { name: 'core', has: /^src\/core\//, mayImport: ['core'] },
   {
     name: 'ports',
-    has: /^src\/(ports|metrics|queue\/(queue|outcome|recorder|claim-loop)|bus\/bus|channels\/channel|directory\/directory|render\/renderer|db\/(db|binary-array))\.ts$/,
+    has: /^src\/(ports|metrics|queue\/(queue|outcome|recorder|claim-loop)|accounts\/accounts|bus\/bus|channels\/channel|directory\/directory|render\/renderer|db\/(db|binary-array))\.ts$/,
     mayImport: ['core', 'ports'],
   },
   { name: 'store', has: /^src\/store\//, mayImport: ['core', 'ports', 'store'] },
   {
     name: 'adapters',
-    has: /^src\/(queue|bus|channels|directory|render|db)\//,
+    has: /^src\/(queue|accounts|bus|channels|directory|render|db)\//,
     mayImport: ['core', 'ports', 'store', 'adapters'],
   },
   { name: 'steps', has: /^src\/pipeline\//, mayImport: ['core', 'ports', 'store'] },

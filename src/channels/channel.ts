@@ -1,4 +1,5 @@
 import type { Bus } from '../bus/bus.ts'
+import type { Account } from '../core/account.ts'
 import type { Event } from '../core/event.ts'
 import type { Setting } from '../core/setting.ts'
 import type { Address, User } from '../directory/directory.ts'
@@ -40,6 +41,11 @@ export type Channel = {
   isIdempotent: boolean
   /** What happens when nobody can know whether the other side accepted: send once more, or wait for a person. */
   onUncertain: 'resend' | 'hold'
+  /**
+   * What sends for it at its provider. Limits are the account's, whoever the messages are for, and so is an answer that
+   * tells us to wait. Without an account there is neither.
+   */
+  account?: Account
   /** Seconds before the second, third, … attempt; after the last one the delivery is dead. */
   retrySeconds: readonly number[]
   /**

@@ -42,15 +42,22 @@ export const invalidField = (field: string, message: string): AppError =>
  */
 export type Verdict = 'retry' | 'reject' | 'forget-address' | 'uncertain'
 
-/** A channel's verdict on one send. The message is kept in the attempts log: no secrets, no addresses. */
+type DeliveryDetails = { cause?: unknown; retryAfterSeconds?: number; stopsAccount?: boolean }
+
+/**
+ * A channel's verdict on one send. The message is kept in the attempts log: no secrets, no addresses. `stopsAccount`, with
+ * `retry`: the provider takes nothing from us until then, whatever it is; this message was only the one that met it.
+ */
 export class DeliveryError extends Error {
   readonly verdict: Verdict
   readonly retryAfterSeconds: number | undefined
+  readonly stopsAccount: boolean
 
-  constructor(verdict: Verdict, message: string, details: { cause?: unknown; retryAfterSeconds?: number } = {}) {
+  constructor(verdict: Verdict, message: string, details: DeliveryDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
     this.name = 'DeliveryError'
     this.verdict = verdict
     this.retryAfterSeconds = details.retryAfterSeconds
+    this.stopsAccount = details.stopsAccount ?? false
   }
 }

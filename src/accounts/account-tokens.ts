@@ -1,0 +1,158 @@
+import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { maxSlots, type Flow } from '../core/account.ts'
+import type { Lane } from '../core/event.ts'
+import { slotPool } from '../core/slot-pool.ts'
+import { turns } from '../core/turns.ts'
+import type { Grant } from '../queue/queue.ts'
+import type { TakenSlots } from '../store/account-bucket.ts'
+
+/** Takes slots of the account out of the database. */
+export type Take = (wanted: number, isForPerson: boolean) => Promise<TakenSlots>
+
+/** What this process may give one account that has a limit. */
+export type AccountTokens = {
+  grant(lane: Lane, count: number): Promise<Grant>
+  /** All or none, without asking the database. */
+  grantNow(lane: Lane, count: number): boolean
+  giveBack(lane: Lane, count: number): void
+  /** What is in hand counts no more. */
+  drop(): void
+  close(): void
+}
+
+/** Asking oftener costs more than it brings: with a fast account several slots are used at a time. */
+const TICK_MS = 10
+/** Until it is the other lane's turn. */
+const TURN_MS = 5
+const DATABASE_AWAY_MS = 1000
+
+/**
+ * Slots come out of the database in chunks, some ahead of their time, and are used at their time. What is for one person
+ * does not wait for the database: a few messages are sent on credit, and paid for at once.
+ */
+export function accountTokens(flow: Flow, take: Take): AccountTokens {
+  const closing = new AbortController()
+  const reserve = flow.permits * flow.permitSize
+  const bulk = hand(flow, maxSlots(flow), (wanted) => take(wanted, false))
+  const personal = hand(flow, maxSlots(flow) + reserve, (wanted) => take(wanted, true))
+  const credit = reserve > 0 ? Math.max(1, Math.floor(reserve / 4)) : 0
+  let owed = 0
+  let isPaying = false
+
+  const handOf = (lane: Lane): ReturnType<typeof hand> => (lane === 'p2p' ? personal : bulk)
+
+  async function pay(): Promise<void> {
+    if (isPaying) return
+    isPaying = true
+    while (owed > 0 && !closing.signal.aborted) {
+      const paid = await take(owed, true).catch(() => null)
+      const now = performance.now()
+      if (paid && paid.stoppedSeconds > 0) owed = 0
+      const slots = paid ? timesOf(paid, flow, now) : []
+      const count = Math.min(slots.length, owed)
+      personal.add(slots.slice(count))
+      // A slot that is ahead is paid for when its time has come.
+      const waitMs = count > 0 ? slots[count - 1]! - now : paid ? untilNext(paid, flow) : DATABASE_AWAY_MS
+      if (waitMs > 0 && owed > 0) await sleep(waitMs, undefined, { signal: closing.signal, ref: false }).catch(() => {})
+      owed = Math.max(0, owed - count)
+    }
+    isPaying = false
+  }
+
+  return {
+    grant: (lane, count) => handOf(lane).grant(lane, count),
+
+    grantNow(lane, count) {
+      if (lane !== 'p2p') return false
+      if (personal.takeAll(count)) return true
+      if (owed + count > credit) return false
+      owed += count
+      void pay()
+      return true
+    },
+
+    giveBack: (lane, count) => handOf(lane).giveBack(lane, count),
+
+    drop() {
+      bulk.drop()
+      personal.drop()
+    },
+
+    close: () => closing.abort(),
+  }
+}
+
+/** The slots that this process holds for one kind of messages, and takes anew when there are none. */
+function hand(flow: Flow, most: number, take: (wanted: number) => Promise<TakenSlots>) {
+  const pool = slotPool()
+  const lanes = turns<Lane>()
+  const tickMs = flow.intervalSeconds * 1000 < TICK_MS ? TICK_MS : 0
+  // Grows while everything is used, as what is taken and not used is lost to the others.
+  let appetite = 1
+  let askAgainAt = 0
+  let asking: Promise<void> | null = null
+
+  async function ask(count: number): Promise<void> {
+    const taken = await take(Math.min(appetite, count))
+    const now = performance.now()
+    const slots = timesOf(taken, flow, now)
+    pool.add(slots)
+    if (slots.length > 0) appetite = Math.min(most, appetite * 2)
+    else askAgainAt = now + untilNext(taken, flow)
+  }
+
+  return {
+    async grant(lane: Lane, count: number): Promise<Grant> {
+      if (pool.nextAt(performance.now()) === null && performance.now() >= askAgainAt) {
+        asking ??= ask(count).finally(() => {
+          asking = null
+        })
+        await asking
+      }
+      const now = performance.now()
+      const due = pool.due(now)
+      const share = lanes.share(lane, due, now)
+      const granted = pool.take(Math.min(count, share), now)
+      if (granted > 0) return { count: granted }
+      const at = pool.nextAt(now) ?? askAgainAt
+      return { count: 0, retryAfterMs: due > 0 ? TURN_MS : Math.max(at - now, tickMs, 1) }
+    },
+
+    takeAll(count: number): boolean {
+      const now = performance.now()
+      return pool.due(now) >= count && pool.take(count, now) === count
+    },
+
+    giveBack(lane: Lane, count: number): void {
+      pool.giveBack(count, performance.now())
+      lanes.leave(lane)
+      appetite = Math.max(1, Math.floor(appetite / 2))
+    },
+
+    add: (slots: readonly number[]): void => pool.add(slots),
+
+    drop(): void {
+      pool.clear()
+      appetite = 1
+      askAgainAt = 0
+    },
+  }
+}
+
+/** In milliseconds of this process's clock, `now` being that of the answer: later than the database meant, never sooner. */
+function timesOf(
+  { evenCount, firstInSeconds, reserveCount }: TakenSlots,
+  { intervalSeconds }: Flow,
+  now: number,
+): number[] {
+  const even = Array.from(
+    { length: evenCount },
+    (_, n) => now + Math.max(0, firstInSeconds + n * intervalSeconds) * 1000,
+  )
+  return [...Array.from({ length: reserveCount }, () => now), ...even]
+}
+
+/** Milliseconds until there are slots again: a few, as several processes that ask for each would ask all the time. */
+const untilNext = ({ nextInSeconds, stoppedSeconds }: TakenSlots, { horizonSeconds }: Flow): number =>
+  Math.max(TICK_MS, 1000 * Math.max(stoppedSeconds, nextInSeconds - horizonSeconds * 0.75))

@@ -1,0 +1,137 @@
+import type { Logger } from 'pino'
+import { performance } from 'node:perf_hooks'
+import type { Channel } from '../channels/channel.ts'
+import { flowOf, type Account } from '../core/account.ts'
+import type { Db } from '../db/db.ts'
+import type { Metrics } from '../metrics.ts'
+import { ACCOUNT_STOPS, stopAccount, stoppedAccounts, takeSlots } from '../store/account-bucket.ts'
+import { accountTokens, type AccountTokens } from './account-tokens.ts'
+import type { Accounts } from './accounts.ts'
+
+type Ports = { db: Db; channels: ReadonlyMap<string, Pick<Channel, 'account'>>; metrics: Metrics; log: Logger }
+
+type Options = {
+  /** Of each account's rate, kept for messages to one person. */
+  reservePercent: number
+  /** Other processes use the same accounts, and this one has to hear of it when one of them is stopped. */
+  isShared: boolean
+}
+
+type Open = Account & { channel: string; tokens: AccountTokens | null; stoppedUntil: number }
+
+/** Then it is asked anew, so that a stop that somebody ends by hand is over soon. */
+const LONGEST_WAIT_MS = 5000
+
+/**
+ * The accounts of the channels. One without a limit costs no statement; one with a limit is counted in the database, where
+ * all processes count together. See docs/decisions/010-provider-accounts.md.
+ */
+export function providerAccounts(
+  { db, channels, metrics, log }: Ports,
+  { reservePercent, isShared }: Options,
+): Accounts {
+  const accounts = new Map<string, Open>()
+  for (const [channel, { account }] of channels) {
+    if (!account) continue
+    const { key, perSecond } = account
+    const open: Open = { ...account, channel, tokens: null, stoppedUntil: 0 }
+    if (perSecond !== undefined) {
+      const flow = flowOf({ ...account, perSecond }, reservePercent)
+      open.tokens = accountTokens(flow, async (wanted, isForPerson) => {
+        const taken = await takeSlots(db, { account: key, channel }, flow, wanted, isForPerson)
+        // An answer that was on its way while the account was stopped must not end the stop.
+        if (taken.stoppedSeconds > 0) noteStop(open, taken.stoppedSeconds)
+        return taken
+      })
+    }
+    accounts.set(channel, open)
+  }
+
+  const readStops = async (): Promise<void> => {
+    const stops = await stoppedAccounts(db)
+    for (const open of accounts.values()) {
+      noteStop(open, stops.find(({ account }) => account === open.key)?.seconds ?? 0)
+    }
+  }
+  const refresh = (): void => {
+    readStops().catch((error: unknown) => log.warn({ err: error }, 'stopped accounts not read'))
+  }
+  const listening =
+    isShared && accounts.size > 0 ? db.listen(ACCOUNT_STOPS, refresh, refresh).catch(notListening) : null
+  if (!isShared && accounts.size > 0) refresh()
+
+  function notListening(error: unknown): null {
+    log.warn({ err: error }, 'stops of other processes are not heard')
+    return null
+  }
+
+  function grantedOf({ key }: Open, lane: string, count: number): void {
+    metrics.accountTokens.inc({ account: key, lane }, count)
+  }
+
+  return {
+    limits: (channel) => accounts.has(channel),
+
+    async grant({ channel, lane, count }) {
+      const account = accounts.get(channel)
+      if (!account) return { count }
+      if (millisecondsStopped(account) > 0) await readStops()
+      if (millisecondsStopped(account) > 0) return later(millisecondsStopped(account))
+      const grant = await account.tokens?.grant(lane, count)
+      // It may have been stopped meanwhile.
+      if (millisecondsStopped(account) > 0) return later(millisecondsStopped(account))
+      if (!grant) return { count }
+      if (grant.count === 0) return later(grant.retryAfterMs ?? LONGEST_WAIT_MS)
+      grantedOf(account, lane, grant.count)
+      return grant
+    },
+
+    grantNow({ channel, lane, count }) {
+      const account = accounts.get(channel)
+      if (!account) return true
+      if (millisecondsStopped(account) > 0) return false
+      if (!account.tokens) return true
+      if (!account.tokens.grantNow(lane, count)) return false
+      grantedOf(account, lane, count)
+      return true
+    },
+
+    giveBack({ channel, lane, count }) {
+      accounts.get(channel)?.tokens?.giveBack(lane, count)
+    },
+
+    async stop(channel, seconds, reason) {
+      const account = accounts.get(channel)
+      if (!account) return 0
+      const stop = await stopAccount(db, { account: account.key, channel }, seconds)
+      noteStop(account, stop.seconds)
+      if (stop.isNew) {
+        metrics.accountStops.inc({ account: account.key })
+        log.warn(
+          { account: account.key, channel, seconds: Math.ceil(stop.seconds), reason },
+          'provider account stopped',
+        )
+      }
+      return stop.seconds
+    },
+
+    secondsStopped(channel) {
+      const account = accounts.get(channel)
+      return account ? millisecondsStopped(account) / 1000 : 0
+    },
+
+    async close() {
+      for (const { tokens } of accounts.values()) tokens?.close()
+      await (await listening)?.stop()
+    },
+  }
+}
+
+function noteStop(account: Open, seconds: number): void {
+  if (seconds > 0) account.tokens?.drop()
+  account.stoppedUntil = seconds > 0 ? performance.now() + seconds * 1000 : 0
+}
+
+const millisecondsStopped = ({ stoppedUntil }: Open): number => Math.max(0, stoppedUntil - performance.now())
+
+const later = (ms: number) => ({ count: 0, retryAfterMs: Math.min(ms, LONGEST_WAIT_MS) })
