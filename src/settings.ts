@@ -113,6 +113,11 @@ export const coreSettings = {
     default: '50',
     parse: required(wholeNumber(1, 1000)),
   },
+  P2P_RESERVE_PERCENT: {
+    describe: 'Of what a provider may be given (EMAIL_PER_SECOND), kept for messages to one person.',
+    default: '20',
+    parse: required(wholeNumber(0, 90)),
+  },
   RETRY_SECONDS: {
     describe:
       'Seconds before the second, third, … attempt, separated by commas, for all channels instead of their own.',

@@ -65,6 +65,11 @@ export function providerAccounts(
     return null
   }
 
+  function tell({ key, channel }: Open, seconds: number, reason: string): void {
+    metrics.accountStops.inc({ account: key })
+    log.warn({ account: key, channel, seconds: Math.ceil(seconds), reason }, 'provider account stopped')
+  }
+
   function grantedOf({ key }: Open, lane: string, count: number): void {
     metrics.accountTokens.inc({ account: key, lane }, count)
   }
@@ -103,16 +108,19 @@ export function providerAccounts(
     async stop(channel, seconds, reason) {
       const account = accounts.get(channel)
       if (!account) return 0
-      const stop = await stopAccount(db, { account: account.key, channel }, seconds)
-      noteStop(account, stop.seconds)
-      if (stop.isNew) {
-        metrics.accountStops.inc({ account: account.key })
-        log.warn(
-          { account: account.key, channel, seconds: Math.ceil(stop.seconds), reason },
-          'provider account stopped',
+      // At once here, and whatever becomes of the statement: what is being sent now would be refused as well.
+      noteStop(account, Math.max(seconds, millisecondsStopped(account) / 1000))
+      try {
+        const stop = await stopAccount(db, { account: account.key, channel }, seconds)
+        noteStop(account, stop.seconds)
+        if (stop.isNew) tell(account, stop.seconds, reason)
+      } catch (error) {
+        log.error(
+          { err: error, account: account.key, channel, reason },
+          'provider account stopped in this process only',
         )
       }
-      return stop.seconds
+      return millisecondsStopped(account) / 1000
     },
 
     secondsStopped(channel) {

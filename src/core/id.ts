@@ -22,6 +22,9 @@ export function idGenerator(processNumber: () => number, clock: () => number = D
   }
 }
 
+/** When a row id was made, in milliseconds since 1970. */
+export const timeOfId = (id: string): number => Number(BigInt(id) >> 20n) + EPOCH_MS
+
 /** Marks our uuids as derived from row ids ("evntcntr" has no meaning beyond being constant). */
 const UUID_SUFFIX = 0xa5_65_76_6e_74_63_6en
 

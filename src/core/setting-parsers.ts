@@ -30,6 +30,15 @@ export const wholeNumber =
     throw new Error(`expected a whole number from ${min} to ${max}`)
   }
 
+/** A number of `min` to `max`, which may have a fraction. */
+export const decimal =
+  (min: number, max: number): Parse<number> =>
+  (text) => {
+    const value = /^\d{1,9}(\.\d{1,6})?$/.test(text) ? Number(text) : NaN
+    if (value >= min && value <= max) return value
+    throw new Error(`expected a number from ${min} to ${max}`)
+  }
+
 /** One of a few words. */
 export const oneOf =
   <const Word extends string>(...words: readonly Word[]): Parse<Word> =>

@@ -32,6 +32,8 @@ export type DeliverOptions = {
   sendTimeoutSeconds: number
   /** Before a message that may have arrived is sent once more, where its channel says so. */
   uncertainResendSeconds: number
+  /** Hears of each delivery that took a place among what may be sent, and came to nothing. */
+  onUnsent?: () => void
 }
 
 /** What the deliveries of one claim ask and write, they ask and write together. */
@@ -87,6 +89,7 @@ async function deliverOne(
 ): Promise<void> {
   if (signal.aborted) return
   const result = await attempt(ports, options, record, delivery, signal)
+  if (result === null || UNSENT.has(result.state)) options.onUnsent?.()
   // Null: the lease is over, the delivery is somebody else's now.
   if (!result) return
 
@@ -163,10 +166,16 @@ async function send(
   }
 }
 
+const UNSENT = new Set<Result['state']>(['expired', 'cancelled', 'skipped', 'postponed'])
+
 /** A later event of its collapse key has taken its place. */
 const superseded = ({ id }: ClaimedDelivery): Result => ({ id, state: 'skipped', reason: 'superseded' })
 
-const chances = ({ uncertainResendSeconds }: DeliverOptions) => ({ uncertainResendSeconds, random: Math.random() })
+const chances = ({ uncertainResendSeconds }: DeliverOptions) => ({
+  uncertainResendSeconds,
+  random: Math.random(),
+  nowMs: Date.now(),
+})
 
 async function prepare(
   ports: ClaimPorts,
@@ -234,9 +243,7 @@ async function show(
   const isInInbox = names.some((name) => ports.channels.get(name)?.isInbox)
   return {
     notification: placed(shown, { id: shown.id, seq: null, shown_at: new Date().toISOString() }),
-    note: async () => {
-      return isInInbox ? undefined : ports.note(shown)
-    },
+    note: async () => (isInInbox ? undefined : ports.note(shown)),
   }
 }
 

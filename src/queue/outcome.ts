@@ -1,4 +1,5 @@
 import type { Channel } from '../channels/channel.ts'
+import { mayWaitForAccount, stopSeconds } from '../core/account-stop.ts'
 import { afterSilence } from '../core/delivery-life.ts'
 import { AppError, DeliveryError } from '../core/errors.ts'
 import { retryDelay } from '../core/retry.ts'
@@ -16,11 +17,16 @@ export function resultOfFailure(
   channel: Pick<Channel, 'isIdempotent' | 'onUncertain' | 'retrySeconds'>,
   { id, attempt, crashes }: Pick<ClaimedDelivery, 'id' | 'attempt' | 'crashes'>,
   failure: { error: unknown; hadBegun: boolean },
-  { uncertainResendSeconds, random }: { uncertainResendSeconds: number; random: number },
+  { uncertainResendSeconds, random, nowMs }: { uncertainResendSeconds: number; random: number; nowMs: number },
 ): Result {
+  const { error } = failure
   // Our own trouble, before anything was sent, is no attempt.
-  if (!failure.hadBegun && failure.error instanceof AppError && failure.error.code === 'unavailable') {
-    return { id, state: 'postponed', reason: failure.error.message, afterSeconds: POSTPONE_SECONDS }
+  if (!failure.hadBegun && error instanceof AppError && error.code === 'unavailable') {
+    return { id, state: 'postponed', reason: error.message, afterSeconds: POSTPONE_SECONDS }
+  }
+  // Neither is what the provider has against us, and not against this message.
+  if (error instanceof DeliveryError && error.stopsAccount && mayWaitForAccount(id, nowMs)) {
+    return { id, state: 'postponed', reason: error.message, afterSeconds: stopSeconds(error.retryAfterSeconds) }
   }
   const { verdict, reason, retryAfterSeconds } = verdictOf(channel, failure)
   const finished = attempt + 1

@@ -59,12 +59,13 @@ updated as (
     reason = result.reason
   from result, held
   where delivery.id = result.id and result.id = any(held.ids) and delivery.state = ${STATES.ready}
-  returning delivery.id, delivery.channel, delivery.priority, delivery.run_at, delivery.attempt, delivery.state,
-    result.verdict, result.reason, result.kind
+  returning delivery.id, delivery.channel, delivery.lane, delivery.priority, delivery.run_at, delivery.attempt,
+    delivery.state, result.verdict, result.reason, result.kind
 ),
 requeued as (
   insert into ready (channel, lane, priority, run_at, id)
-  select channel_number(channel), ${LANES.retry}, priority, run_at, id from updated where state = ${STATES.ready}
+  select channel_number(channel), case when attempt > 0 then ${LANES.retry} else lane end, priority, run_at, id
+  from updated where state = ${STATES.ready}
 ),
 logged as (
   insert into attempt_log (delivery_id, n, verdict, message)

@@ -3,8 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, suite, test } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import { flowOf, maxSlots, type Flow } from '../core/account.ts'
+import { MAX_STOP_SECONDS } from '../core/account-stop.ts'
 import { takeSlots as takeSlotsOf } from '../core/account-bucket.ts'
-import { MAX_STOP_SECONDS, stopAccount, stoppedAccounts, takeSlots } from './account-bucket.ts'
+import { stopAccount, stoppedAccounts, takeSlots } from './account-bucket.ts'
 
 let database: FreshDatabase
 beforeAll(async () => {

@@ -1,4 +1,5 @@
 import type { Flow } from '../core/account.ts'
+import { MAX_STOP_SECONDS } from '../core/account-stop.ts'
 import type { Queryable } from '../db/db.ts'
 
 /** Slots that were taken; times in seconds from the moment of taking. */
@@ -16,9 +17,6 @@ export type TakenSlots = {
 
 /** An account whose provider takes nothing for now. */
 export type Stop = { account: string; channel: string; seconds: number }
-
-/** No provider is believed that asks for a longer pause, nor a clock that was set back. */
-export const MAX_STOP_SECONDS = 3600
 
 /** Where processes hear that an account was stopped. */
 export const ACCOUNT_STOPS = 'eventcenter_account_stops'
@@ -59,7 +57,7 @@ export async function takeSlots(
 
 /**
  * Stops an account for so many seconds, never for less than it is stopped already. `isNew`: it was not stopped before, so
- * that one of many processes tells of it. All of them hear of it.
+ * that one of many processes tells of it. All of them hear of it. A clock that was set back makes no stop longer either.
  */
 export async function stopAccount(
   db: Queryable,

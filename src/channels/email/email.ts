@@ -1,12 +1,14 @@
+import { createHash } from 'node:crypto'
+import type { Account } from '../../core/account.ts'
 import { parseAddress } from '../../core/email-address.ts'
 import { AppError, DeliveryError } from '../../core/errors.ts'
-import { oneOf, optional, required, wholeNumber } from '../../core/setting-parsers.ts'
+import { decimal, oneOf, optional, required, wholeNumber } from '../../core/setting-parsers.ts'
 import { defineChannel, type Message } from '../channel.ts'
 import { composeMail, type Mail } from './mail.ts'
 import { outboxTransport } from './outbox.ts'
 import { parseSender, type Sender } from './sender.ts'
 import { smtpTransport } from './smtp.ts'
-import { parseSmtpUrl } from './smtp-url.ts'
+import { parseSmtpUrl, type SmtpServer } from './smtp-url.ts'
 
 const MINUTE = 60
 const HOUR = 60 * MINUTE
@@ -36,6 +38,10 @@ const settings = {
     default: '60',
     parse: required(wholeNumber(1, 60)),
   },
+  EMAIL_PER_SECOND: {
+    describe: 'Mails that the account at the mail server may be given in a second, by all processes together.',
+    parse: optional(decimal(0.001, 100_000)),
+  },
   EMAIL_UNCERTAIN: {
     describe: 'When nobody can know whether the server took a mail: resend (once, same Message-ID), or hold it.',
     default: 'resend',
@@ -53,11 +59,11 @@ export const email = defineChannel({
       ? [{ name: 'MAIL_FROM', message: 'must be set where SMTP_URL is' }]
       : [],
 
-  open({ SMTP_URL, MAIL_FROM, SMTP_CONNECTIONS, SMTP_TIMEOUT_SECONDS, EMAIL_UNCERTAIN }, { mailOutbox }) {
+  open({ SMTP_URL, MAIL_FROM, EMAIL_UNCERTAIN, ...limits }, { mailOutbox }) {
     if (SMTP_URL && !MAIL_FROM) throw new AppError('invalid', 'MAIL_FROM must be set where SMTP_URL is')
     const from = MAIL_FROM ?? DEFAULT_SENDER
     const transport = SMTP_URL
-      ? smtpTransport(SMTP_URL, { connections: SMTP_CONNECTIONS, timeoutSeconds: SMTP_TIMEOUT_SECONDS })
+      ? smtpTransport(SMTP_URL, { connections: limits.SMTP_CONNECTIONS, timeoutSeconds: limits.SMTP_TIMEOUT_SECONDS })
       : outboxTransport(mailOutbox)
 
     return {
@@ -67,6 +73,7 @@ export const email = defineChannel({
       prefersOwnText: false,
       isIdempotent: transport.isIdempotent,
       onUncertain: EMAIL_UNCERTAIN,
+      account: accountOf(SMTP_URL, limits.EMAIL_PER_SECOND),
       retrySeconds: RETRY_SECONDS,
 
       parseAddress,
@@ -81,6 +88,13 @@ export const email = defineChannel({
     }
   },
 })
+
+/** Another server, or another login, is another account: who changes it begins anew. */
+function accountOf(server: SmtpServer | undefined, perSecond: number | undefined): Account {
+  const name = server ? `${server.host}:${server.port} ${server.auth?.user ?? ''}` : 'outbox'
+  const key = `email:${createHash('sha256').update(name).digest('hex').slice(0, 8)}`
+  return { key, ...(perSecond !== undefined && { perSecond }) }
+}
 
 function mailOf(message: Message, from: Sender, address: string): Mail {
   const to = parseAddress(address)

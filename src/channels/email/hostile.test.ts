@@ -77,6 +77,7 @@ beforeAll(async () => {
       MAIL_FROM: parseSender('Example <news@example.com>'),
       SMTP_CONNECTIONS: 2,
       SMTP_TIMEOUT_SECONDS: 10,
+      EMAIL_PER_SECOND: undefined,
       EMAIL_UNCERTAIN: 'resend',
     },
     { bus: undefined as never, mailOutbox: undefined as never },

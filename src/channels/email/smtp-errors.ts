@@ -33,13 +33,9 @@ export function explain(
 }
 
 function fromReply(reply: SmtpReply, address: string): { deliveryError: DeliveryError; isLoginRefused: boolean } {
-  const { class: replyClass, verdict, retryAfterSeconds } = classify(reply)
+  const { class: replyClass, verdict, ...details } = classify(reply)
   const words = [String(reply.code), reply.status, scrub(reply.text, address)].filter(Boolean).join(' ')
-  const deliveryError = new DeliveryError(
-    verdict,
-    `${replyClass}: ${words}`,
-    retryAfterSeconds === undefined ? {} : { retryAfterSeconds },
-  )
+  const deliveryError = new DeliveryError(verdict, `${replyClass}: ${words}`, details)
   return { deliveryError, isLoginRefused: replyClass === 'credentials' && reply.stage === 'login' }
 }
 

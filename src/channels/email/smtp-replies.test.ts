@@ -37,7 +37,15 @@ const EXAMPLES: Record<string, [stage: Stage, reply: string][]> = {
   ],
   'the sender is refused by the enhanced code': [['recipient', '553 5.1.8 Domain not found']],
   'the server does not relay for us': [['recipient', '554 5.7.1 Relay access denied']],
-  'too many connections': [['connection', '421 4.7.0 Too many concurrent sessions']],
+  'too many connections': [
+    ['connection', '421 4.7.0 Too many concurrent sessions'],
+    ['connection', '421 4.3.2 Connection limit reached'],
+    ['sender', '421 4.7.0 Maximum number of concurrent connections exceeded'],
+  ],
+  'no connection for now': [
+    ['connection', '421 4.7.0 Try again later'],
+    ['connection', '421 Service not available'],
+  ],
   'the server is not ready': [['connection', '454 4.7.0 TLS not available']],
   'the server lacks what we need': [['connection', '502 5.5.1 STARTTLS not offered']],
   'the server does not talk to us': [['connection', '554 5.3.2 No mail service here']],
@@ -86,12 +94,21 @@ const EXAMPLES: Record<string, [stage: Stage, reply: string][]> = {
     ['message', '550 High probability of a virus'],
   ],
   'too big, without an enhanced code': [['message', '552 Message exceeds the size allowed']],
-  'an unusual rate': [['recipient', '451 4.7.28 An unusual amount of mail']],
-  'mailbox busy': [['recipient', '450 4.2.1 Receiving mail at a rate that is too high']],
+  'an unusual rate': [
+    ['recipient', '451 4.7.28 An unusual amount of mail'],
+    ['message', '451 4.7.500 Server busy'],
+  ],
+  'mailbox busy': [
+    ['recipient', '450 4.2.1 Receiving mail at a rate that is too high'],
+    ['recipient', '450 4.2.1 The user has reached a rate limit'],
+  ],
   'too much at once': [['recipient', '451 4.4.5 Server busy']],
   greylisting: [['recipient', '450 4.7.1 Please be patient']],
-  'a policy for now': [['message', '451 4.7.500 Server busy']],
-  'the server closes the connection': [['message', '421 4.4.2 Timeout exceeded']],
+  'a policy for the account': [['sender', '450 4.7.0 Later']],
+  'a policy for now': [['message', '451 4.7.12 Later']],
+  'the server was tired of waiting': [['message', '421 4.4.2 Timeout exceeded']],
+  'the server closes the connection': [['message', '421 4.7.0 Try again later']],
+  'the server takes nothing for now': [['message', '452 4.3.2 System not accepting messages']],
   'trouble of the server': [
     ['message', '452 4.3.1 Insufficient system storage'],
     ['recipient', '451 4.3.0 Lookup failure'],
@@ -126,6 +143,9 @@ suite('what a server means', () => {
     ['recipient', '450 4.7.1 Greylisting, come back in 00:04:59', ['greylisted', 'retry', 299]],
     ['recipient', '451 4.7.1 Please try again in 10 minutes', ['greylisted', 'retry', 600]],
     ['recipient', '421 4.7.0 Try again in 2 hours', ['rate', 'retry', 7200]],
+    ['message', '454 4.7.0 Throttling failure: Maximum sending rate exceeded.', ['rate', 'retry', 60]],
+    ['recipient', '451 4.7.12 Later', ['busy', 'retry', 60]],
+    ['recipient', '452 4.2.2 The message quota of this mailbox is used up', ['mailbox-full', 'retry', 3600]],
     ['recipient', '450 4.1.1 Unverified address', ['unknown', 'retry']],
     ['recipient', '550 Requested action not taken: mailbox unavailable', ['unknown', 'reject']],
     ['recipient', '550 5.2.1 Mailbox cannot take this now', ['unknown', 'reject']],
@@ -140,6 +160,8 @@ suite('what a server means', () => {
       class: replyClass,
       verdict,
       ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+      // Any other mail would be told the same.
+      ...(replyClass === 'rate' && { stopsAccount: true }),
     })
   })
 

@@ -11,6 +11,7 @@ export type ReplyClass =
   | 'mailbox-full'
   | 'greylisted'
   | 'rate'
+  | 'busy'
   | 'content'
   | 'sender-blocked'
   | 'credentials'
@@ -73,22 +74,29 @@ export const RULES: readonly Rule[] = [
     code: /^5/,
     text: /relay(ing)? (access )?(is )?(denied|not (permitted|allowed))|(not|cannot|unable to) relay/i,
   },
-  { class: 'rate', name: 'too many connections', at: ['connection'], code: /^421$/ },
+  {
+    class: 'busy',
+    name: 'too many connections',
+    code: /^4/,
+    text: /(too many|maximum|limit|exceed).{0,40}(connections|sessions)|connection limit/i,
+  },
+  { class: 'rate', name: 'no connection for now', at: ['connection'], code: /^421$/ },
   { class: 'connection', name: 'the server is not ready', at: ['connection'], code: /^4/ },
   { class: 'connection', name: 'the server lacks what we need', at: ['connection'], code: /^50/ },
   { class: 'sender-blocked', name: 'the server does not talk to us', at: ['connection'], code: /^5/ },
 
-  {
-    class: 'rate',
-    name: 'the quota of sent mail is used up',
-    text: /(sending|daily|hourly|message|rate) ?(user )?(sending )?(limit|quota)|rate[ -]?limit|too many (connections|messages|e-?mails|recipients|mails)|throttl|slow down/i,
-  },
   {
     class: 'mailbox-full',
     name: 'mailbox full',
     at: ABOUT_RECIPIENT,
     code: /^(4|55)/,
     status: /^[45]\.2\.2$/,
+  },
+  { class: 'busy', name: 'mailbox busy', code: /^450$/, status: /^4\.2\.1$/ },
+  {
+    class: 'rate',
+    name: 'the quota of sent mail is used up',
+    text: /(sending|daily|hourly|message|rate) ?(user )?(sending )?(limit|quota)|rate[ -]?limit|too many (connections|messages|e-?mails|recipients|mails)|throttl|slow down/i,
   },
   {
     class: 'mailbox-full',
@@ -137,12 +145,15 @@ export const RULES: readonly Rule[] = [
   },
   { class: 'content', name: 'too big, without an enhanced code', at: ['sender', 'message'], code: /^552$/ },
 
-  { class: 'rate', name: 'an unusual rate', status: /^4\.7\.(28|64|650)$/ },
-  { class: 'rate', name: 'mailbox busy', code: /^450$/, status: /^4\.2\.1$/ },
-  { class: 'rate', name: 'too much at once', status: /^[45]\.(4\.5|5\.3)$/ },
+  { class: 'rate', name: 'an unusual rate', status: /^4\.7\.(28|64|[56]\d\d)$/ },
+  { class: 'busy', name: 'too much at once', status: /^[45]\.(4\.5|5\.3)$/ },
   { class: 'greylisted', name: 'greylisting', code: /^45[01]$/, status: /^4\.7\.1$/ },
-  { class: 'rate', name: 'a policy for now', code: /^451$/, status: /^4\.7\.\d+$/ },
+  // Nobody's fault but the account's: the recipient has not been named.
+  { class: 'rate', name: 'a policy for the account', at: ['sender'], code: /^45[0-2]$/, status: /^4\.7\.\d+$/ },
+  { class: 'busy', name: 'a policy for now', code: /^45[0-2]$/, status: /^4\.7\.\d+$/ },
+  { class: 'busy', name: 'the server was tired of waiting', code: /^421$/, status: /^4\.4\.\d+$/ },
   { class: 'rate', name: 'the server closes the connection', code: /^421$/ },
+  { class: 'rate', name: 'the server takes nothing for now', code: /^4/, status: /^4\.3\.2$/ },
   { class: 'connection', name: 'trouble of the server', code: /^4/, status: /^4\.[34]\.\d+$/ },
   {
     class: 'greylisted',
@@ -157,13 +168,17 @@ export const RULES: readonly Rule[] = [
 
 /**
  * What a class means for the delivery, where the refusal is permanent; a temporary one (4xx) is always retried. Seconds
- * are the least to wait: where an operator must act first, waiting keeps the mail and spares the account.
+ * are the least to wait: where an operator must act first, waiting keeps the mail and spares the account. `stopsAccount`:
+ * any other mail would get the same answer.
  */
-const VERDICTS: Record<ReplyClass, { verdict: Exclude<Verdict, 'uncertain'>; afterSeconds?: number }> = {
+type Meaning = { verdict: Exclude<Verdict, 'uncertain'>; afterSeconds?: number; stopsAccount?: true }
+
+const VERDICTS: Record<ReplyClass, Meaning> = {
   'recipient-gone': { verdict: 'forget-address' },
   'mailbox-full': { verdict: 'retry', afterSeconds: 3600 },
   greylisted: { verdict: 'retry', afterSeconds: 300 },
-  rate: { verdict: 'retry', afterSeconds: 60 },
+  rate: { verdict: 'retry', afterSeconds: 60, stopsAccount: true },
+  busy: { verdict: 'retry', afterSeconds: 60 },
   content: { verdict: 'reject' },
   'sender-blocked': { verdict: 'retry', afterSeconds: 3600 },
   credentials: { verdict: 'retry', afterSeconds: 900 },
@@ -188,12 +203,18 @@ export function classify(reply: SmtpReply): {
   class: ReplyClass
   verdict: Exclude<Verdict, 'uncertain'>
   retryAfterSeconds?: number
+  stopsAccount?: true
 } {
   const replyClass = ruleFor(reply)?.class ?? 'unknown'
-  const { verdict, afterSeconds } = VERDICTS[replyClass]
+  const { verdict, afterSeconds, stopsAccount } = VERDICTS[replyClass]
   if (verdict !== 'retry' && reply.code >= 500) return { class: replyClass, verdict }
   const retryAfterSeconds = askedSeconds(reply.text) ?? afterSeconds
-  return { class: replyClass, verdict: 'retry', ...(retryAfterSeconds !== undefined && { retryAfterSeconds }) }
+  return {
+    class: replyClass,
+    verdict: 'retry',
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+    ...(stopsAccount && { stopsAccount }),
+  }
 }
 
 /** The rule that decides about a refusal, if there is one. */
