@@ -18,6 +18,7 @@ export const sms = defineChannel({
     prefersOwnText: false,
     isIdempotent: true,
     onUncertain: 'resend',
+    account: { key: 'sms', perSecond: 20 },
     retrySeconds: [10, 60, 300, 1800],
 
     parseAddress: (text) => /^\+[1-9]\d{6,14}$/.exec(text)?.[0] ?? null,
@@ -45,5 +46,6 @@ function refusal({ status, headers }: Response): DeliveryError {
   if (status === 404) return new DeliveryError('forget-address', 'The number does not exist')
   if (status !== 429 && status < 500) return new DeliveryError('reject', `The gateway answered ${status}`)
   const retryAfterSeconds = Number(headers.get('retry-after')) || 30
-  return new DeliveryError('retry', `The gateway answered ${status}`, { retryAfterSeconds })
+  const stopsAccount = status === 429
+  return new DeliveryError('retry', `The gateway answered ${status}`, { retryAfterSeconds, stopsAccount })
 }

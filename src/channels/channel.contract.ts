@@ -52,6 +52,14 @@ export function channelContract(name: string, fresh: () => Promise<ChannelFixtur
       expect(retrySeconds.toSorted((a, b) => a - b)).toEqual(retrySeconds)
     })
 
+    test('names its account, where it has one, without telling what is in its settings', () => {
+      const { account = { key: it.channel.name } } = it.channel
+
+      expect(account.key).toMatch(new RegExp(`^${it.channel.name}(:[\\da-f]{8})?$`))
+      if (account.perSecond !== undefined) expect(account.perSecond).toBeGreaterThan(0)
+      if (account.burst !== undefined) expect(account.burst).toBeGreaterThanOrEqual(1)
+    })
+
     test('knows where a user is reached', () => {
       const address = it.channel.address(it.user)
 

@@ -7,6 +7,7 @@ const due = (lane: Lane, seconds: number) => ({ channel: 'email', lane, seconds 
 const good: QueueHealth = {
   oldestTransactionSeconds: 2.4,
   oldestDue: [due('p2p', 0.2), due('retry', 12.4)],
+  stops: [],
   ready: 40,
   leased: 7,
   deadLetters: { failed: 0, uncertain: 0 },
@@ -39,5 +40,19 @@ suite("the doctor's word on the queue", () => {
     expect(problems({ strayRows: 1 })).toEqual(['rows'])
     expect(problems({}, ['event_20260105'])).toEqual(['retention'])
     expect(problems({ oldestDue: [due('p2p', 99), due('retry', 999)] })).toEqual(['queue', 'queue'])
+  })
+
+  test('says which account is stopped, and until when', () => {
+    const stop = { account: 'email:1a2b3c4d', channel: 'email', seconds: 59.3, until: '2026-11-21T10:00:00.000Z' }
+
+    const findings = queueFindings({ ...good, stops: [stop] }, []).filter(({ problem }) => problem)
+
+    expect(findings).toEqual([
+      {
+        name: 'accounts',
+        problem: true,
+        text: expect.stringMatching(/email \(email:1a2b3c4d\) takes nothing until 2026-11-21T10:00:00.000Z, for 60 s/),
+      },
+    ])
   })
 })

@@ -23,6 +23,11 @@ export function queueFindings(health: QueueHealth, keptPartitions: readonly stri
         ? 'nothing waits'
         : `${ready} wait, the oldest due one for ${oldest} s; ${leased} are being sent`,
     ),
+    ...health.stops.map(({ account, channel, seconds, until }) => ({
+      name: 'accounts',
+      problem: true,
+      text: `the provider of ${channel} (${account}) takes nothing until ${until}, for ${Math.ceil(seconds)} s: its deliveries wait; see the log for what it said, and give it less per second should that come again`,
+    })),
     deadLetters.failed + deadLetters.uncertain === 0
       ? { name: 'dead letters', problem: false, text: 'none' }
       : {

@@ -6,6 +6,7 @@ const due = (lane: Lane, seconds: number) => ({ channel: 'email', lane, seconds 
 const good: QueueHealth = {
   oldestTransactionSeconds: 300,
   oldestDue: [due('p2p', 60), due('retry', 300), due('broadcast', 3600)],
+  stops: [],
   ready: 1_000_000,
   leased: 50,
   deadLetters: { failed: 3, uncertain: 3 },
@@ -29,5 +30,14 @@ suite('the health of a queue', () => {
     [{ strayRows: 1 }, 'clock', /clocks/],
   ])('raises an alarm for %j', (change, name, text) => {
     expect(alarmsOf({ ...good, ...change })).toEqual([{ name, text: expect.stringMatching(text) }])
+  })
+
+  test('is not to blame for what waits because its provider takes nothing', () => {
+    const stop = { account: 'email:1a2b3c4d', channel: 'email', seconds: 60, until: '2026-11-21T10:00:00.000Z' }
+    const oldestDue = [due('p2p', 90), { ...due('p2p', 90), channel: 'ws' }]
+
+    const alarms = alarmsOf({ ...good, oldestDue, stops: [stop] })
+
+    expect(alarms.map(({ text }) => text)).toEqual([expect.stringContaining('channel ws')])
   })
 })

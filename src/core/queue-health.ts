@@ -1,11 +1,16 @@
 import type { Lane } from './event.ts'
 
+/** A provider told us to wait: its account takes nothing until then. */
+export type Stop = { account: string; channel: string; seconds: number; until: string }
+
 /** What the database says of its own state and of the queue's. Ages in seconds; 0: there is none. */
 export type QueueHealth = {
   /** Of any client of this database: while it is open, vacuum removes nothing that died since. */
   oldestTransactionSeconds: number
   /** How long the oldest due delivery of each channel and lane has been waiting. */
   oldestDue: { channel: string; lane: Lane; seconds: number }[]
+  /** Accounts whose providers take nothing for now. */
+  stops: Stop[]
   ready: number
   leased: number
   deadLetters: { failed: number; uncertain: number }
@@ -35,7 +40,8 @@ export function alarmsOf(health: QueueHealth): Alarm[] {
     })
   }
   for (const { channel, lane, seconds } of health.oldestDue) {
-    if (seconds <= MAX_DUE_SECONDS[lane]) continue
+    const isStopped = health.stops.some((stop) => stop.channel === channel)
+    if (isStopped || seconds <= MAX_DUE_SECONDS[lane]) continue
     const text = `the oldest due delivery of the channel ${channel}, lane ${lane}, waits for ${Math.round(seconds)} s: see that a worker has this channel; start more workers, or see why they are stuck`
     alarms.push({ name: 'queue', text })
   }

@@ -22,7 +22,10 @@ const delivery = z.object({
   run_at: z.string().nullable().describe('When it is tried next, while it waits'),
   expires_at: z.string().nullable(),
   finished_at: z.string().nullable(),
-  reason: z.string().nullable(),
+  reason: z
+    .string()
+    .nullable()
+    .describe('Why it is so; `account_stopped`: the provider takes nothing now, and it waits until `run_at`'),
   provider_id: z.string().nullable(),
   attempts: z
     .array(z.object({ n: z.number().int(), at: z.string(), verdict: z.string(), message: z.string() }))

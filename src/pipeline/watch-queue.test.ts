@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, suite, test } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import { bury } from '../../test/dead-letters.ts'
 import { metrics } from '../metrics.ts'
+import { stopAccount } from '../store/account-bucket.ts'
 import { queueWatch } from './watch-queue.ts'
 
 let database: FreshDatabase
@@ -23,6 +24,8 @@ suite('the watch over the queue', () => {
       `insert into ready (channel, lane, priority, run_at, id) values (channel_number('email'), 0, 1, now() - interval '90 seconds', 1)`,
     )
 
+    await stopAccount(db, { account: 'sms', channel: 'sms' }, 60)
+
     await turn()
     await turn()
     const text = await gauges.registry.metrics()
@@ -34,6 +37,7 @@ suite('the watch over the queue', () => {
     expect(text).toMatch(/^eventcenter_oldest_due_seconds\{channel="email",lane="p2p"\} 9\d/m)
     expect(text).toMatch(/^eventcenter_oldest_due_seconds\{channel="email",lane="broadcast"\} 0$/m)
     expect(text).toMatch(/^eventcenter_dead_tuples\{table="ready"\} \d+$/m)
+    expect(text).toMatch(/^eventcenter_account_stopped_seconds\{account="sms"\} (59|60)/m)
     expect(text).toMatch(/^eventcenter_partitions_missing 0$/m)
     expect(lines.map(({ alarm, level }) => [alarm, level])).toEqual([
       ['queue', 40],

@@ -36,6 +36,8 @@ function show(queue: Metrics['queue'], health: QueueHealth): void {
   queue.deliveries.set({ state: 'ready' }, health.ready)
   queue.deliveries.set({ state: 'leased' }, health.leased)
   for (const { channel, lane, seconds } of health.oldestDue) queue.oldestDueSeconds.set({ channel, lane }, seconds)
+  queue.accountStoppedSeconds.reset()
+  for (const { account, seconds } of health.stops) queue.accountStoppedSeconds.set({ account }, seconds)
   for (const [kind, count] of Object.entries(health.deadLetters)) queue.deadLetters.set({ kind }, count)
   for (const [table, count] of Object.entries(health.deadTuples)) queue.deadTuples.set({ table }, count)
 }
@@ -43,5 +45,6 @@ function show(queue: Metrics['queue'], health: QueueHealth): void {
 /** Old numbers would look like good ones. */
 function forget(queue: Metrics['queue']): void {
   for (const gauge of [queue.oldestTransactionSeconds, queue.partitionsMissing, queue.strayRows]) gauge.set(NaN)
+  queue.accountStoppedSeconds.reset()
   for (const gauge of [queue.oldestDueSeconds, queue.deliveries, queue.deadLetters, queue.deadTuples]) gauge.reset()
 }

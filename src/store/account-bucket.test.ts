@@ -152,7 +152,11 @@ suite('a stopped account', () => {
     expect([first.isNew, shorter.isNew, longer.isNew]).toEqual([true, false, false])
     expect(shorter.seconds).toBeGreaterThan(99)
     expect(longer.seconds).toBeCloseTo(200, 0)
-    expect(await stoppedAccounts(database.db)).toContainEqual({ ...account, seconds: expect.closeTo(200, 0) })
+    expect(await stoppedAccounts(database.db)).toContainEqual({
+      ...account,
+      seconds: expect.closeTo(200, 0),
+      until: expect.stringMatching(/^20\d\d-.+Z$/),
+    })
   })
 
   test('is told of by one of many who hear it at the same time', async () => {

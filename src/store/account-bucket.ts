@@ -1,5 +1,6 @@
 import type { Flow } from '../core/account.ts'
 import { MAX_STOP_SECONDS } from '../core/account-stop.ts'
+import type { Stop } from '../core/queue-health.ts'
 import type { Queryable } from '../db/db.ts'
 
 /** Slots that were taken; times in seconds from the moment of taking. */
@@ -14,9 +15,6 @@ export type TakenSlots = {
   /** The provider takes nothing for so long; 0: it is not stopped. */
   stoppedSeconds: number
 }
-
-/** An account whose provider takes nothing for now. */
-export type Stop = { account: string; channel: string; seconds: number }
 
 /** Where processes hear that an account was stopped. */
 export const ACCOUNT_STOPS = 'eventcenter_account_stops'
@@ -80,8 +78,9 @@ export async function stopAccount(
 /** The accounts that are stopped now. */
 export const stoppedAccounts = (db: Queryable): Promise<Stop[]> =>
   db.query(
-    `select account, channel, least(extract(epoch from stopped_until - now()), $1::float8)::float8 as seconds
-     from account_bucket where stopped_until > now() order by account`,
+    `select account, channel, extract(epoch from until - now())::float8 as seconds, until
+     from account_bucket, least(stopped_until, now() + make_interval(secs => $1::float8)) as until
+     where stopped_until > now() order by account`,
     [MAX_STOP_SECONDS],
   )
 

@@ -26,6 +26,8 @@ export async function deliveriesOf(db: Queryable, rowId: string): Promise<Delive
   const rows = await db.query<DeliveryRow>(
     `select delivery.id, notification_id, user_id, channel, state, attempt, run_at, expires_at, finished_at, reason,
        provider_id, ${WITHDRAWN} as withdrawn,
+       (select max(stopped_until) from account_bucket
+        where account_bucket.channel = delivery.channel and stopped_until > now()) as stopped_until,
        exists (select from lease where until > now() and delivery.id = any(lease.ids)) as leased,
        (select coalesce(jsonb_agg(jsonb_build_object('n', n, 'at', at, 'verdict', verdict, 'message', message) order by n), '[]')
         from attempt_log where delivery_id = delivery.id) as attempts
@@ -33,17 +35,18 @@ export async function deliveriesOf(db: Queryable, rowId: string): Promise<Delive
      where delivery.event_id = $1 order by delivery.id limit 10000`,
     [rowId],
   )
-  return rows.map(({ id, notification_id, state, attempt, leased, withdrawn, run_at, ...row }) => {
+  return rows.map(({ id, notification_id, state, attempt, leased, withdrawn, run_at, stopped_until, ...row }) => {
     const status = statusOf({ state, attempt, leased, withdrawn })
     const isWaiting = status === 'PENDING' || status === 'RETRYING'
     return {
       ...row,
       ...(status === 'SKIPPED' && withdrawn && { reason: withdrawn }),
+      ...(isWaiting && stopped_until !== null && { reason: row.reason ?? 'account_stopped' }),
       job_id: uuidOf(id),
       notification_id: uuidOf(notification_id),
       status,
       attempts_count: attempt,
-      run_at: isWaiting ? run_at : null,
+      run_at: isWaiting ? later(run_at, stopped_until) : null,
     }
   })
 }
@@ -83,4 +86,10 @@ type DeliveryRow = Omit<DeliveryStatus, 'job_id' | 'status' | 'attempts_count'> 
   attempt: number
   leased: boolean
   withdrawn: Withdrawn | null
+  /** The provider of its channel takes nothing before. */
+  stopped_until: string | null
 }
+
+/** Of two times as the database writes them. */
+const later = (one: string | null, other: string | null): string | null =>
+  one !== null && (other === null || Date.parse(one) > Date.parse(other)) ? one : other

@@ -18,6 +18,7 @@ suite('the health of the queue', () => {
     expect(health).toEqual({
       oldestTransactionSeconds: 0,
       oldestDue: [],
+      stops: [],
       ready: 0,
       leased: 0,
       deadLetters: { failed: 0, uncertain: 0 },

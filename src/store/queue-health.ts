@@ -1,6 +1,7 @@
 import { laneOf, LANES, PRIORITIES } from '../core/event.ts'
 import type { QueueHealth } from '../core/queue-health.ts'
 import type { Queryable } from '../db/db.ts'
+import { stoppedAccounts } from './account-bucket.ts'
 import { WEEKS_AHEAD } from './partitions.ts'
 
 /** Asks the database how it and the queue are. A few reads of small tables and of statistics. */
@@ -8,6 +9,7 @@ export async function queueHealth(db: Queryable): Promise<QueueHealth> {
   return {
     oldestTransactionSeconds: await oldestTransaction(db),
     oldestDue: await oldestDue(db),
+    stops: await stoppedAccounts(db),
     ...(await counts(db)),
     deadTuples: await deadTuples(db),
     ...(await partitionHealth(db)),
