@@ -53,7 +53,7 @@ export function accountTokens(flow: Flow, take: Take): AccountTokens {
       const count = Math.min(slots.length, owed)
       personal.add(slots.slice(count))
       // A slot that is ahead is paid for when its time has come.
-      const waitMs = count > 0 ? slots[count - 1]! - now : paid ? untilNext(paid, flow) : DATABASE_AWAY_MS
+      const waitMs = count > 0 ? (slots[count - 1] ?? now) - now : paid ? untilNext(paid, flow) : DATABASE_AWAY_MS
       if (waitMs > 0 && owed > 0) await sleep(waitMs, undefined, { signal: closing.signal, ref: false }).catch(() => {})
       owed = Math.max(0, owed - count)
     }

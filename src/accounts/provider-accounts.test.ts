@@ -107,14 +107,14 @@ suite('an account with a limit', () => {
 
     const [broadcast, retry] = await Promise.all([use(accounts, 'broadcast', 2.5), use(accounts, 'retry', 2.5)])
 
-    const times = [...broadcast!, ...retry!].toSorted((a, b) => a - b)
+    const times = [...broadcast, ...retry].toSorted((a, b) => a - b)
     expect(most(times, 1000)).toBeLessThanOrEqual(27)
     expect(times.length).toBeGreaterThan(2.5 * 16)
     // They take turns.
-    expect(Math.abs(broadcast!.length - retry!.length)).toBeLessThan(times.length / 3)
+    expect(Math.abs(broadcast.length - retry.length)).toBeLessThan(times.length / 3)
     const { values } = await metrics.accountTokens.get()
     expect(values).toContainEqual(
-      expect.objectContaining({ labels: { account: account.key, lane: 'broadcast' }, value: broadcast!.length }),
+      expect.objectContaining({ labels: { account: account.key, lane: 'broadcast' }, value: broadcast.length }),
     )
   })
 

@@ -21,9 +21,9 @@ suite('slots in hand', () => {
     pool.take(1, 0)
     pool.giveBack(1, 10)
 
-    expect(pool.due(110)).toBe(2)
-    expect(pool.due(120)).toBe(1)
-    expect(pool.nextAt(151)).toBeNull()
+    expect(pool.due(60)).toBe(2)
+    expect(pool.due(61)).toBe(1)
+    expect(pool.nextAt(101)).toBeNull()
   })
 
   test('can be given back and used by others', () => {

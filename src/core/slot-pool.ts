@@ -20,7 +20,7 @@ export function slotPool(): SlotPool {
   let slots: number[] = []
 
   function fresh(now: number): void {
-    if (slots.length > 0 && slots[0]! < now - STALE_MS) slots = slots.filter((at) => at >= now - STALE_MS)
+    if ((slots[0] ?? now) < now - STALE_MS) slots = slots.filter((at) => at >= now - STALE_MS)
   }
 
   function due(now: number): number {

@@ -1,9 +1,9 @@
 /** Shares out what there is too little of, so that nobody who asks again and again keeps it from the others. */
 export type Turns<Who> = {
   /** How many of `available` he may have. None: it is another's turn, or there are none; he asks again a little later. */
-  share(who: Who, available: number, now: number): number
+  share: (who: Who, available: number, now: number) => number
   /** He has no use for any now. */
-  leave(who: Who): void
+  leave: (who: Who) => void
 }
 
 /** Whoever does not come for so long when it is his turn misses it. */

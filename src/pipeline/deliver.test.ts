@@ -262,11 +262,11 @@ suite('a directory that is away', () => {
     await run(await claim(), { directory: away })
     for (let time = 0; time < 4; time++) {
       await makeDue()
-      await run(await claim('retry'), { directory: away })
+      await run(await claim(), { directory: away })
     }
     const meanwhile = await outcomes()
     await makeDue()
-    await run(await claim('retry'))
+    await run(await claim())
 
     expect(meanwhile).toMatchObject([{ state: STATES.ready, attempt: 0 }])
     expect(await outcomes()).toMatchObject([{ state: STATES.sent, attempt: 1 }])

@@ -113,12 +113,12 @@ suite('the bucket of an account in the database', () => {
         return (await tx.query<{ value: string }>(`select current_setting('synchronous_commit') as value`))[0]?.value
       })
 
-    const other = () => database.db.query(`select current_setting('synchronous_commit') as value`)
-    const before = await other()
+    const setting = `select current_setting('synchronous_commit') as value`
+    const before = await database.db.query(setting)
     const within = await settingOf()
 
     expect(within).toBe('off')
-    expect(await other()).toEqual(before)
+    expect(await database.db.query(setting)).toEqual(before)
   })
 })
 
@@ -175,10 +175,10 @@ suite('a stopped account', () => {
     await database.db.query(`update account_bucket set stopped_until = 'infinity' where account = $1`, [
       account.account,
     ])
-    const [stop] = (await stoppedAccounts(database.db)).filter((stop) => stop.account === account.account)
+    const stops = await stoppedAccounts(database.db)
 
     expect(seconds).toBeCloseTo(MAX_STOP_SECONDS, 0)
-    expect(stop?.seconds).toBe(MAX_STOP_SECONDS)
+    expect(stops).toContainEqual(expect.objectContaining({ account: account.account, seconds: MAX_STOP_SECONDS }))
   })
 
   test('that was stopped before it ever gave anything gives as usual afterwards', async () => {
