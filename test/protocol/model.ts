@@ -57,8 +57,9 @@ export function newModel(nowMs: () => number) {
     return delivery
   }
 
+  /** What was tried is a retry; what was not waits in its own lane. */
   function wait(delivery: ModelDelivery, seconds: number): void {
-    delivery.queueLane = 'retry'
+    delivery.queueLane = delivery.life.attempt > 0 ? 'retry' : delivery.lane
     delivery.runAtMs = Math.min(nowMs() + seconds * 1000, delivery.expiresAtMs ?? Infinity)
   }
 
