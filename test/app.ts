@@ -97,9 +97,13 @@ export function client(url: string, apiKey: string = API_KEY, jwtSecret: string 
   }
 }
 
-/** Asks until the answer is not null; fails after ten seconds. */
-export async function eventually<Result>(ask: () => Promise<Result | null>, what: string): Promise<Result> {
-  const giveUpAt = Date.now() + 10_000
+/** Asks until the answer is not null; fails after ten seconds, or as long as is said. */
+export async function eventually<Result>(
+  ask: () => Promise<Result | null>,
+  what: string,
+  patienceMs = 10_000,
+): Promise<Result> {
+  const giveUpAt = Date.now() + patienceMs
   for (;;) {
     const result = await ask()
     if (result !== null) return result

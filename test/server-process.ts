@@ -29,7 +29,7 @@ export async function startServerProcess(env: Record<string, string>): Promise<S
   const url = `http://127.0.0.1:${port}`
   for (let i = 0; ; i++) {
     if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}:\n${output}`)
-    if (i > 600) throw new Error(`the server did not answer:\n${output}`)
+    if (i > 2400) throw new Error(`the server did not answer:\n${output}`)
     const answer = await fetch(`${url}/health`).catch(() => null)
     if (answer?.ok) break
     await sleep(25)

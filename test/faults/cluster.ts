@@ -13,12 +13,17 @@ export type Victim = 'server' | 'worker 1' | 'worker 2' | 'database'
 
 export const VICTIMS: readonly Victim[] = ['server', 'worker 1', 'worker 2', 'database']
 
+/** The processes that send: those whose results a death of the database may lose. */
+export const SENDERS = 3
+
 export type Cluster = ReturnType<typeof client> & {
   /** Where the database is, for whoever wants to look into it. */
   databaseUrl: string
   db: Db
-  /** Kills it with SIGKILL. What is started again, if it is alive at all; returns whether it was. */
-  kill: (victim: Victim) => boolean
+  /** Its process, once it is up; undefined while it is down. */
+  pidOf: (victim: Victim) => number | undefined
+  /** Kills it with SIGKILL, if it is up; resolves when it is dead. It is started again by itself. */
+  kill: (victim: Victim) => Promise<boolean>
   /** Waits until everything is up. */
   settled: () => Promise<void>
   stop: () => Promise<void>
@@ -67,22 +72,23 @@ export async function startCluster(directory: string, settings: Record<string, s
   while (!running.has('server')) await sleep(50)
   loops.push(keepRunning('worker 1', members['worker 1']), keepRunning('worker 2', members['worker 2']))
   const db = connect(databaseUrl, { maxConnections: 2, applicationName: 'test' })
+  const pidOf = (victim: Victim): number | undefined =>
+    victim === 'database' ? postmasterPid(data) : running.get(victim)?.process.pid
 
   const cluster: Cluster = {
     ...client(`http://127.0.0.1:${port}`),
     databaseUrl,
     db,
-    kill(victim) {
-      const pid = victim === 'database' ? postmasterPid(data) : running.get(victim)?.process.pid
-      if (pid === undefined) return false
-      try {
-        return process.kill(pid, 'SIGKILL')
-      } catch {
-        return false // it was dead already
-      }
+    pidOf,
+    async kill(victim) {
+      const pid = pidOf(victim)
+      if (pid === undefined || !isAlive(pid)) return false
+      process.kill(pid, 'SIGKILL')
+      while (isAlive(pid)) await sleep(2)
+      return true
     },
     async settled() {
-      while (running.size < 3) await sleep(50)
+      while (running.size < SENDERS || (await db.query('select 1').catch(() => [])).length === 0) await sleep(50)
     },
     async stop() {
       await db.close()
@@ -100,6 +106,15 @@ function postmasterPid(data: string): number | undefined {
     return Number(readFileSync(path.join(data, 'postgres/postmaster.pid'), 'utf8').split('\n')[0]) || undefined
   } catch {
     return undefined
+  }
+}
+
+/** Dead processes that nobody has buried yet still have a number. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
   }
 }
 

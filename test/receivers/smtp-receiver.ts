@@ -1,5 +1,5 @@
 import { fork } from 'node:child_process'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { closeSync, openSync, readSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { eventually } from '../app.ts'
@@ -10,6 +10,12 @@ import { eventually } from '../app.ts'
  */
 export type Mode = 'take' | 'take-and-hang' | 'take-and-drop' | 'stall' | 'refuse'
 
+/** What its process is told. */
+export type Behaviour = { mode: Mode; to?: string }
+
+/** What its process tells. */
+export type News = { url: string } | { told: true } | { waiting: number }
+
 /** A line of its log: a mail that it took. */
 export type ReceivedLine = { message_id: string; at: string; to: string }
 
@@ -18,19 +24,30 @@ export type SmtpReceiver = {
   logFile: string
   /** What it has taken so far. */
   received: () => readonly ReceivedLine[]
-  /** Waits until what it took fits. */
-  until: (fits: (received: readonly ReceivedLine[]) => boolean, what: string) => Promise<readonly ReceivedLine[]>
-  /** Changes what it does; mails that hang go on as the new mode says. */
-  set: (mode: Mode) => Promise<void>
+  /** Waits until it has taken so many. */
+  untilReceived: (count: number) => Promise<readonly ReceivedLine[]>
+  /** Waits until it keeps so many senders waiting. */
+  untilWaiting: (count: number) => Promise<unknown>
+  /** Changes what it does, with mails to this address alone where one is given; mails that wait go on accordingly. */
+  set: (mode: Mode, to?: string) => Promise<void>
   stop: () => Promise<void>
 }
+
+/** Processes may start, die and be noticed meanwhile, on a machine that has other things to do. */
+const PATIENCE_MS = 60_000
 
 /** Starts a mail server as a process of its own, which writes down every mail that it takes before it says so. */
 export async function startSmtpReceiver(directory: string): Promise<SmtpReceiver> {
   const logFile = path.join(directory, 'received.jsonl')
   writeFileSync(logFile, '')
   const child = fork(path.join(import.meta.dirname, 'smtp-receiver-process.ts'), [logFile])
-  const [{ url }] = (await once(child, 'message')) as [{ url: string }]
+  const news = new EventEmitter()
+  let waiting = 0
+  child.on('message', (message: News) => {
+    if ('waiting' in message) waiting = message.waiting
+    else news.emit('url' in message ? 'url' : 'told', message)
+  })
+  const [{ url }] = (await once(news, 'url')) as [{ url: string }]
   const descriptor = openSync(logFile, 'r')
   const lines: ReceivedLine[] = []
   let rest = ''
@@ -49,10 +66,13 @@ export async function startSmtpReceiver(directory: string): Promise<SmtpReceiver
     url,
     logFile,
     received,
-    until: (fits, what) => eventually(async () => (fits(received()) ? lines : null), what),
-    async set(mode) {
-      const told = once(child, 'message')
-      child.send(mode)
+    untilReceived: (count) =>
+      eventually(async () => (received().length >= count ? lines : null), `${count} mails`, PATIENCE_MS),
+    untilWaiting: (count) =>
+      eventually(async () => (waiting >= count ? true : null), `${count} mails that wait`, PATIENCE_MS),
+    async set(mode, to) {
+      const told = once(news, 'told')
+      child.send({ mode, to })
       await told
     },
     async stop() {
