@@ -116,7 +116,10 @@ on conflict do nothing`
 export const RENEW = `
 update lease set until = now() + make_interval(secs => $2) where id = $1 and until > now() returning id`
 
-/** $1 channels that resend, $2 crashes that are too many, $3 seconds before a resend. */
+/**
+ * $1 channels that resend, $2 crashes that are too many, $3 seconds before a resend. What had begun is asked of each lease
+ * by itself: what one had begun, and given away, may be in another that ends at the same time.
+ */
 export const RECOVER = `
 with over as (
   select id, ids, started from lease where until < now() order by id limit 100 for update skip locked
@@ -125,15 +128,18 @@ ended as (
   delete from lease using over where lease.id = over.id
 ),
 cleared as (
-  delete from intent using over where intent.lease_id = over.id returning intent.ids
+  delete from intent using over where intent.lease_id = over.id returning intent.lease_id, intent.ids
+),
+held as materialized (
+  select id as lease_id, unnest(ids) as id from over
 ),
 started as materialized (
-  select unnest(ids) as id from cleared union select unnest(ids) from over where started
+  select lease_id, unnest(ids) as id from cleared union select id, unnest(ids) from over where started
 ),
 returned as (
   insert into ready (channel, lane, priority, run_at, id)
   select channel_number(channel), case when attempt > 0 then ${LANES.retry} else lane end, priority, run_at, delivery.id
-  from delivery join (select unnest(ids) as id from over except select id from started) as idle using (id)
+  from delivery join (select lease_id, id from held except select lease_id, id from started) as idle using (id)
   where state = ${STATES.ready}
   on conflict do nothing
   returning id
@@ -149,7 +155,7 @@ crashed as (
     finished_at = case when crashes + 1 >= $2 or channel <> all($1::text[]) then now() end,
     run_at = now() + make_interval(secs => $3),
     reason = 'the worker died while sending'
-  from (select unnest(ids) as id from over intersect select id from started) as open
+  from (select lease_id, id from held intersect select lease_id, id from started) as open
   where delivery.id = open.id and state = ${STATES.ready}
   returning delivery.id, channel, priority, run_at, attempt, state
 ),

@@ -306,6 +306,21 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       expect(await claimAll(queue, 'retry')).toEqual([retried])
     })
 
+    test('knows what had begun under which lease, when several end together', async () => {
+      const [retried, stuck] = await fixture.add(2)
+      const first = (await queue.claim(at('p2p'), 10))!
+      await queue.start(first.leaseId, [retried!, stuck!])
+      await queue.finish(first.leaseId, [
+        { id: retried!, state: 'retry', verdict: 'retry', reason: 'busy', afterSeconds: 0 },
+      ])
+      await queue.claim(at('retry'), 10)
+      await endLeases()
+
+      expect(await queue.recover(HOLD)).toMatchObject({ held: 1, returned: 1 })
+      expect(await row(retried!)).toMatchObject({ attempt: 1, crashes: 0 })
+      expect(await claimAll(queue, 'retry')).toEqual([retried])
+    })
+
     test('keeps what was begun but not finished until the lease ends, also when it is released', async () => {
       const [begun, idle] = await fixture.add(2)
       const claim = (await queue.claim(at('p2p'), 10))!
