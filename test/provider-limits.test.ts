@@ -36,14 +36,14 @@ suite('two servers with one account', () => {
     expect(await call('POST', '/api/v1/templates', template)).toMatchObject({ status: 201 })
     for (const id of PEOPLE) await call('PUT', `/api/v1/users/${id}`, { email: `${id}@example.com` })
   }
-  const letter = async (id: string): Promise<void> => {
+  const letter = async (id: string, people = PEOPLE): Promise<void> => {
     const occurredAt = new Date().toISOString()
     const event = {
       event_id: id,
       event_type: 'letter',
       source: 'test',
       occurred_at: occurredAt,
-      payload: { user_ids: PEOPLE },
+      payload: { user_ids: people },
     }
     const answer = await test1.call('POST', '/api/v1/events', event)
     expect(answer).toMatchObject({ status: 202 })
@@ -102,5 +102,17 @@ suite('two servers with one account', () => {
     const { deliveries } = await test1.statusOf('letter', () => true)
     expect(deliveries.every(({ attempts, attempts_count }) => attempts.length === 0 && attempts_count === 1)).toBe(true)
     expect(lines.filter(({ msg }) => msg === 'provider account stopped')).toHaveLength(1)
+  })
+
+  test('spend nothing of it on people who have no address', async () => {
+    await start({ EMAIL_PER_SECOND: '2' })
+    const strangers = Array.from({ length: 60 }, (_, n) => `stranger-${n}`)
+
+    await letter('strangers', strangers)
+
+    // By the rate alone it would be more than half a minute.
+    await expect
+      .poll(() => statusesOf('strangers'), { timeout: 15_000, interval: 100 })
+      .toEqual(strangers.map(() => 'SKIPPED'))
   })
 })

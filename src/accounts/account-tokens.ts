@@ -26,6 +26,8 @@ const TICK_MS = 10
 /** Until it is the other lane's turn. */
 const TURN_MS = 5
 const DATABASE_AWAY_MS = 1000
+/** How long somebody who asks in vain waits here for what others give back. */
+const HOLD_MS = 100
 
 /**
  * Slots come out of the database in chunks, some ahead of their time, and are used at their time. What is for one person
@@ -92,6 +94,7 @@ function hand(flow: Flow, most: number, take: (wanted: number) => Promise<TakenS
   let appetite = 1
   let askAgainAt = 0
   let asking: Promise<void> | null = null
+  let returned = Promise.withResolvers<void>()
 
   async function ask(count: number): Promise<void> {
     const taken = await take(Math.min(appetite, count))
@@ -102,21 +105,35 @@ function hand(flow: Flow, most: number, take: (wanted: number) => Promise<TakenS
     else askAgainAt = now + untilNext(taken, flow)
   }
 
+  async function grant(lane: Lane, count: number): Promise<Grant & { retryAfterMs: number }> {
+    if (pool.nextAt(performance.now()) === null && performance.now() >= askAgainAt) {
+      asking ??= ask(count).finally(() => {
+        asking = null
+      })
+      await asking
+    }
+    const now = performance.now()
+    const due = pool.due(now)
+    const share = lanes.share(lane, due, now)
+    const granted = pool.take(Math.min(count, share), now)
+    const at = pool.nextAt(now) ?? askAgainAt
+    return { count: granted, retryAfterMs: due > 0 ? TURN_MS : Math.max(at - now, tickMs, 1) }
+  }
+
+  /** What came to nothing, as its recipient has no address, comes back after a moment, and is not to be lost. */
+  async function returnedWithin(ms: number): Promise<void> {
+    const timer = new AbortController()
+    await Promise.race([returned.promise, sleep(ms, undefined, { signal: timer.signal }).catch(() => {})])
+    timer.abort()
+  }
+
   return {
     async grant(lane: Lane, count: number): Promise<Grant> {
-      if (pool.nextAt(performance.now()) === null && performance.now() >= askAgainAt) {
-        asking ??= ask(count).finally(() => {
-          asking = null
-        })
-        await asking
-      }
-      const now = performance.now()
-      const due = pool.due(now)
-      const share = lanes.share(lane, due, now)
-      const granted = pool.take(Math.min(count, share), now)
-      if (granted > 0) return { count: granted }
-      const at = pool.nextAt(now) ?? askAgainAt
-      return { count: 0, retryAfterMs: due > 0 ? TURN_MS : Math.max(at - now, tickMs, 1) }
+      const first = await grant(lane, count)
+      if (first.count > 0) return { count: first.count }
+      await returnedWithin(Math.min(first.retryAfterMs, HOLD_MS))
+      const second = await grant(lane, count)
+      return second.count > 0 ? { count: second.count } : second
     },
 
     takeAll(count: number): boolean {
@@ -127,6 +144,8 @@ function hand(flow: Flow, most: number, take: (wanted: number) => Promise<TakenS
     giveBack(lane: Lane, count: number): void {
       pool.giveBack(count, performance.now())
       lanes.leave(lane)
+      returned.resolve()
+      returned = Promise.withResolvers()
       appetite = Math.max(1, Math.floor(appetite / 2))
     },
 
