@@ -217,10 +217,10 @@ function runWorker(ports: Ports, accounts: Accounts, config: Config, publicUrl: 
     uncertainResendSeconds: config.UNCERTAIN_RESEND_SECONDS,
   }
   const settings = { slots: config.WORKER_CONCURRENCY, batchSize: BATCH_SIZE, throttle: accounts }
-  return startWorker(ports, settings, (claim, signal, onOver) => {
+  return startWorker(ports, settings, (claim, signal, hands) => {
     const { channel, lane } = claim
     const onUnsent = (): void => accounts.giveBack({ channel, lane, count: 1 })
-    return deliver(ports, { ...options, onUnsent }, claim, signal, onOver)
+    return deliver(ports, { ...options, onUnsent }, claim, signal, hands)
   })
 }
 

@@ -27,7 +27,7 @@ export const CONTESTANTS: readonly Contestant[] = [
     label: 'EventCenter',
     adapter: './eventcenter.ts',
     store: 'postgres',
-    settings: { claimSize: 500 },
+    settings: { claimSize: 500, isIdempotent: true },
     measures: [...QUEUE_MEASURES, 'pinned', 'http', 'pipeline'],
     note: 'accept and acceptBatch with an event id (idempotency key, event, notification, delivery, queue row); claims of 500 for a channel whose sends can be repeated; history kept',
   },
@@ -38,7 +38,7 @@ export const CONTESTANTS: readonly Contestant[] = [
     store: 'postgres',
     settings: { claimSize: 50 },
     measures: ['process'],
-    note: 'claims of 50 for a channel whose sends must not be repeated: their beginning is noted before it, and at most 50 can be uncertain after a crash',
+    note: 'claims of 50, at most 50 in progress, for a channel whose sends must not be repeated lightly: each claim is the note that its sends begin, so at most 50 can be uncertain after a crash',
   },
   {
     id: 'graphile-worker',

@@ -8,7 +8,9 @@ import { metrics as openMetrics } from '../../src/metrics.ts'
 import { accept, acceptBatch, type Incoming } from '../../src/pipeline/accept.ts'
 import { startWorker, type Worker } from '../../src/pipeline/worker.ts'
 import { postgresQueue } from '../../src/queue/postgres.ts'
-import type { Claim, Result } from '../../src/queue/queue.ts'
+import type { Hands } from '../../src/queue/claim-loop.ts'
+import type { Claim, ClaimedDelivery } from '../../src/queue/queue.ts'
+import { recorder } from '../../src/queue/recorder.ts'
 import { coalescedAccepts } from '../../src/store/coalesced-accepts.ts'
 import { insertEventType } from '../../src/store/event-type.ts'
 import { eventTypes } from '../../src/store/event-types.ts'
@@ -18,6 +20,7 @@ import type { OpenOptions, Payload, System } from './system.ts'
 
 /** One delivery per event, over the channel that does nothing, with a template to render. */
 const TYPE: EventTypeDefinition = { type: 'bench.job', recipients: { path: 'data.user_id' }, channels: ['noop'] }
+const LEASE_SECONDS = 30
 const TEMPLATE = { template_code: 'bench.job', channel: 'noop', locale: 'en' }
 
 export async function prepare(url: string): Promise<void> {
@@ -38,13 +41,14 @@ export async function prepare(url: string): Promise<void> {
  */
 export async function open({ url, settings }: OpenOptions): Promise<System> {
   const claimSize = Number(settings.claimSize)
+  const isIdempotent = settings.isIdempotent === true
   const log = pino({ level: 'error' }, pino.destination(2))
   const db = connect(url, { maxConnections: 10 })
   const nextId = idGenerator(() => process.pid % 256)
-  const queue = postgresQueue({ db, nextId, workerId: randomUUID(), leaseSeconds: 30, isShared: true })
-  const channel = noop.open({}, {} as Parameters<typeof noop.open>[1])
+  const queue = postgresQueue({ db, nextId, workerId: randomUUID(), leaseSeconds: LEASE_SECONDS, isShared: true })
+  const channel = { ...noop.open({}, {} as Parameters<typeof noop.open>[1]), isIdempotent }
   const channels = new Map([[channel.name, channel]])
-  const newLease = () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: 30 })
+  const newLease = () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: LEASE_SECONDS })
   let instant: Worker['instant'] = {
     reserve: () => false,
     release() {},
@@ -69,10 +73,10 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
     enqueueMany: (payloads) => acceptBatch(ports, '', payloads.map(incoming)),
 
     async work(handler) {
-      const slots = claimSize === 50 ? 50 : 2 * claimSize
-      const mayRepeat = claimSize > 50
-      const worker = startWorker({ queue, log, channels }, { slots, batchSize: claimSize }, (claim) =>
-        handle(claim, mayRepeat, handler),
+      // 50 at the same time; where sends may be repeated, more is claimed ahead, and none of it need be noted.
+      const slots = isIdempotent ? 2 * claimSize : claimSize
+      const worker = startWorker({ queue, log, channels }, { slots, batchSize: claimSize }, (claim, _signal, hands) =>
+        handle(claim, hands, handler),
       )
       instant = worker.instant
       return { stop: () => worker.stop(10) }
@@ -89,17 +93,16 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
     },
   }
 
-  async function handle({ leaseId, deliveries }: Claim, mayRepeat: boolean, handler: (payload: Payload) => void) {
-    const ids = deliveries.map(({ id }) => id)
-    const allowed = new Set(mayRepeat ? ids : await queue.start(leaseId, ids))
-    const results: Result[] = []
-    for (const delivery of deliveries) {
-      if (!allowed.has(delivery.id)) continue
-      handler(delivery.event.data as Payload)
-      results.push({ id: delivery.id, state: 'sent' })
+  async function handle(claim: Claim, { onOver, next }: Hands, handler: (payload: Payload) => void): Promise<void> {
+    const record = recorder(queue, claim, { leaseSeconds: LEASE_SECONDS, next })
+    const send = async ({ id, event }: ClaimedDelivery): Promise<void> => {
+      if (!isIdempotent && !(await record.start(id))) return
+      handler(event.data as Payload)
+      await record.finish({ id, state: 'sent' })
+      onOver()
     }
-    await queue.finish(leaseId, results)
-    if (results.length < deliveries.length) await queue.release(leaseId)
+    await Promise.all(claim.deliveries.map(send))
+    await record.end()
   }
 }
 

@@ -1,6 +1,6 @@
 import { defineChannel } from '../../src/channels/channel.ts'
 
-/** Sends nothing, at once. Like mail, it may not repeat what it may have sent. */
+/** Sends nothing, at once. Like mail, it does not know repetitions, and resends what may have been lost. */
 export const noop = defineChannel({
   name: 'noop',
   settings: {},
@@ -10,7 +10,7 @@ export const noop = defineChannel({
     isInbox: false,
     prefersOwnText: false,
     isIdempotent: false,
-    onUncertain: 'hold',
+    onUncertain: 'resend',
     retrySeconds: [1],
     address: (user) => ({ id: '', channel: 'noop', value: user.user_id, state: 'active' }),
     send: async () => ({}),

@@ -225,8 +225,8 @@ suite('a send that takes long', () => {
     }
     for (const userId of ['slow', 'first', 'second']) await send({ type: 'mailed', user_id: userId })
 
-    const worker = startWorker(ports, { slots: 3, batchSize: 3 }, (held, signal, onOver) =>
-      deliver({ ...ports, ...only(slow) }, OPTIONS, held, signal, onOver),
+    const worker = startWorker(ports, { slots: 3, batchSize: 3 }, (held, signal, hands) =>
+      deliver({ ...ports, ...only(slow) }, OPTIONS, held, signal, hands),
     )
     try {
       await expect.poll(() => sent.toSorted(), { timeout: 10_000 }).toEqual(['first', 'second'])

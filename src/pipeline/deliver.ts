@@ -10,6 +10,7 @@ import { within } from '../core/within.ts'
 import type { Queryable } from '../db/db.ts'
 import type { Address, User } from '../directory/directory.ts'
 import type { Ports } from '../ports.ts'
+import type { Hands } from '../queue/claim-loop.ts'
 import { resultOfFailure } from '../queue/outcome.ts'
 import type { Claim, ClaimedDelivery, Result } from '../queue/queue.ts'
 import { recorder, type Recorder } from '../queue/recorder.ts'
@@ -54,13 +55,14 @@ export async function deliver(
   options: DeliverOptions,
   claim: Claim,
   signal: AbortSignal,
-  onOver: () => void = () => {},
+  { onOver, next }: Hands = ALONE,
 ): Promise<void> {
   const shared = { ...ports, ...sharedBy(ports, claim) }
   const { leaseId } = claim
   const record = recorder(ports.queue, claim, {
     leaseSeconds: options.leaseSeconds,
     onRenewalFailed: (error) => ports.log.warn({ leaseId, err: error }, 'lease not renewed'),
+    next,
   })
   try {
     // All of them are over before the lease is: ending it gives back what was not begun.
@@ -74,6 +76,9 @@ export async function deliver(
     await record.end()
   }
 }
+
+/** Of a claim that no loop waits for. */
+const ALONE: Hands = { onOver: () => {}, next: () => null }
 
 const sharedBy = ({ db }: DeliverPorts, { deliveries }: Claim): Pick<ClaimPorts, 'reads' | 'note'> => ({
   reads: sharedReads(db),

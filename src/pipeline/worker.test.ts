@@ -4,9 +4,12 @@ import { pino } from 'pino'
 import { afterAll, afterEach, beforeAll, expect, suite, test } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import { addDeliveries } from '../../test/deliveries.ts'
+import { STATES } from '../core/delivery.ts'
+import { AppError } from '../core/errors.ts'
 import { idGenerator } from '../core/id.ts'
 import { postgresQueue } from '../queue/postgres.ts'
 import type { Claim, Queue, Throttle } from '../queue/queue.ts'
+import { recorder } from '../queue/recorder.ts'
 import { startWorker, type Worker } from './worker.ts'
 
 const STUCK_MS = 1000
@@ -41,6 +44,30 @@ suite('a worker', () => {
   ): void {
     const options = { slots: 2, batchSize: 2, stuckMs: STUCK_MS, ...(throttle && { throttle }) }
     worker = startWorker({ queue, channels: CHANNELS, log: pino({ level: 'silent' }) }, options, handle)
+  }
+
+  /** Sends what it claims, and records it as the pipeline does. */
+  function startRecording(queue: Queue, { send }: { send: (id: string) => Promise<void> }): void {
+    const log = pino({ level: 'silent' })
+    worker = startWorker(
+      { queue, channels: CHANNELS, log },
+      { slots: 2, batchSize: 2 },
+      async (claim, _signal, hands) => {
+        const record = recorder(queue, claim, { leaseSeconds: 30, next: hands.next })
+        await Promise.all(
+          claim.deliveries.map(async ({ id }) => {
+            await send(id)
+            await record.finish({ id, state: 'sent' })
+            hands.onOver()
+          }),
+        )
+        await record.end()
+      },
+    )
+  }
+  const states = async (): Promise<number[]> => {
+    const rows = await database.db.query<{ state: number }>('select state from delivery order by id')
+    return rows.map(({ state }) => state)
   }
 
   test('whose places turn is well, also when there is nothing to do', async () => {
@@ -141,6 +168,63 @@ suite('a worker', () => {
     await expect.poll(() => handled, { timeout: 10_000 }).toHaveLength(1)
     expect(before).toEqual([])
     expect(new Set(claims)).toEqual(new Set(['inbox broadcast']))
+  })
+
+  test('claims the next along with results, while there is more, and never more than it has slots for', async () => {
+    const real = open()
+    const [along, alone] = [[] as number[], [] as number[]]
+    const queue: Queue = {
+      ...real,
+      claim: async (place, limit, options) => {
+        const claim = await real.claim(place, limit, options)
+        alone.push(claim?.deliveries.length ?? 0)
+        return claim
+      },
+      finishAndClaim: async (leaseId, results, next) => {
+        const answer = await real.finishAndClaim(leaseId, results, next)
+        along.push(answer.claim?.deliveries.length ?? 0)
+        return answer
+      },
+    }
+    let [running, most] = [0, 0]
+    const ids = await addDeliveries(database.db, nextId, 9)
+
+    startRecording(queue, {
+      send: async () => {
+        most = Math.max(most, ++running)
+        await sleep(5)
+        running -= 1
+      },
+    })
+
+    await expect.poll(states, { timeout: 10_000 }).toEqual(ids.map(() => STATES.sent))
+    expect(most).toBe(2)
+    expect(along.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(5)
+    expect(await database.db.query('select from lease')).toEqual([])
+  })
+
+  test('loses nothing when such an answer is lost, and records nothing twice', async () => {
+    const real = open()
+    let lost = 0
+    const queue: Queue = {
+      ...real,
+      finishAndClaim: async (leaseId, results, next) => {
+        const answer = await real.finishAndClaim(leaseId, results, next)
+        if (++lost > 2) return answer
+        // As the queue does it when the database's answer does not come.
+        if (answer.claim) await real.release(answer.claim.leaseId)
+        throw new AppError('unavailable', 'the connection broke')
+      },
+    }
+    const sent: string[] = []
+    const ids = await addDeliveries(database.db, nextId, 9)
+
+    startRecording(queue, { send: async (id) => void sent.push(id) })
+
+    await expect.poll(states, { timeout: 15_000 }).toEqual(ids.map(() => STATES.sent))
+    expect(lost).toBeGreaterThan(1)
+    expect(sent.toSorted()).toEqual(ids.toSorted())
+    expect(await database.db.query('select distinct attempt from delivery')).toEqual([{ attempt: 1 }])
   })
 
   test('claims as many as its throttle grants, and gives back what it did not need', async () => {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { LANE_NAMES } from '../core/event.ts'
 import type { Channel } from '../channels/channel.ts'
 import type { Ports } from '../ports.ts'
-import { claimLoop, type ClaimLoop, type LoopOptions } from '../queue/claim-loop.ts'
+import { claimLoop, type ClaimLoop, type Hands, type LoopOptions } from '../queue/claim-loop.ts'
 import type { Claim, InstantLane, Place } from '../queue/queue.ts'
 
 /** How often idle places are looked at for work that nobody woke them for (a send_after, a retry). */
@@ -23,13 +23,13 @@ export type Worker = {
 
 /**
  * Runs one claim loop per channel and lane, each with its own slots, so that none waits for another: mails that hang take
- * nothing from the inbox. `handle` gets every claim; it must not throw for the sake of one delivery, and calls `onOver` at
- * the end of each, so that one that takes long holds one slot and not those of all that were claimed with it.
+ * nothing from the inbox. `handle` gets every claim; it must not throw for the sake of one delivery, and says at the end of
+ * each that it is over, so that one that takes long holds one slot and not those of all that were claimed with it.
  */
 export function startWorker(
   { queue, log, channels }: Pick<Ports, 'queue' | 'log'> & { channels: ReadonlyMap<string, Safety> },
   { stuckMs = STUCK_MS, ...options }: Omit<LoopOptions, 'asStarted'> & { stuckMs?: number },
-  handle: (claim: Claim, signal: AbortSignal, onOver: () => void) => Promise<void>,
+  handle: (claim: Claim, signal: AbortSignal, hands: Hands) => Promise<void>,
 ): Worker {
   const stopping = new AbortController()
   const abandoning = new AbortController()
@@ -37,8 +37,8 @@ export function startWorker(
   for (const [channel, safety] of channels) {
     const settings = { ...options, asStarted: startsWithItsClaim(safety) }
     for (const lane of LANE_NAMES) {
-      const loop = claimLoop({ queue, log }, { channel, lane }, settings, stopping.signal, (claim, onOver) =>
-        handle(claim, abandoning.signal, onOver),
+      const loop = claimLoop({ queue, log }, { channel, lane }, settings, stopping.signal, (claim, hands) =>
+        handle(claim, abandoning.signal, hands),
       )
       loops.set(nameOf(loop.place), loop)
     }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import type { Claim, Place, Queue, Throttle } from './queue.ts'
+import type { Claim, NextClaim, Place, Queue, Throttle } from './queue.ts'
 
 /** After a failed look (database away), so that an outage is not answered with a storm. */
 const BACKOFF_MS = 1000
@@ -19,8 +19,24 @@ export type LoopOptions = {
   throttle?: Throttle
 }
 
-/** Gets every claim; must not throw for the sake of one delivery, and calls `onOver` at the end of each. */
-export type Handle = (claim: Claim, onOver: () => void) => Promise<void>
+/** What a claim's handler tells the loop that made the claim. */
+export type Hands = {
+  /** A delivery is over: its slot is free. */
+  onOver: () => void
+  /** What to claim along with the results of so many deliveries, which are over then; null: nothing. */
+  next: (finishing: number) => ClaimAlong | null
+}
+
+export type ClaimAlong = {
+  claim: NextClaim
+  /** Hands it out. */
+  take(claim: Claim | null): void
+  /** Nothing was claimed, as far as anybody knows. */
+  giveUp(): void
+}
+
+/** Gets every claim; must not throw for the sake of one delivery. */
+export type Handle = (claim: Claim, hands: Hands) => Promise<void>
 
 /** Claims what is due in one place and hands it out, as far as it has slots. */
 export type ClaimLoop = {
@@ -58,6 +74,7 @@ export function claimLoop(
   let wake: (() => void) | undefined
   // A wake that comes while it is looking must not be lost: it looks once more.
   let isWoken = false
+  let hasMore = false
 
   function nudge(): void {
     isWoken = true
@@ -86,7 +103,7 @@ export function claimLoop(
       giveBack(1)
     }
     try {
-      await handle(claim, onOver)
+      await handle(claim, { onOver, next })
     } catch (error) {
       log.error({ err: error, ...place, leaseId: claim.leaseId }, 'batch failed; its lease returns it')
     } finally {
@@ -97,6 +114,26 @@ export function claimLoop(
   function take(claim: Claim, held = claim.deliveries.length): void {
     const batch = run(claim, held).finally(() => running.delete(batch))
     running.add(batch)
+  }
+
+  function next(finishing: number): ClaimAlong | null {
+    const limit = Math.min(slots - busy + finishing, batchSize)
+    // What a throttle grants is asked for first, which takes its own time.
+    if (limits || stopping.aborted || !hasMore || limit <= 0) return null
+    busy += limit
+    return {
+      claim: { place, limit, options: { asStarted } },
+      take(claim) {
+        turnedAt = Date.now()
+        hasMore = claim?.hasMore ?? false
+        busy -= limit - (claim?.deliveries.length ?? 0)
+        if (claim) take(claim)
+      },
+      giveUp() {
+        giveBack(limit)
+        nudge()
+      },
+    }
   }
 
   /** False when there is nothing more to claim. */
@@ -115,15 +152,15 @@ export function claimLoop(
       if (!claim) return false
       claimed = claim.deliveries.length
       busy += claimed
+      hasMore = claim.hasMore
       take(claim)
-      return claim.hasMore
+      return hasMore
     } finally {
       if (claimed < limit) limits?.giveBack({ ...place, count: limit - claimed })
     }
   }
 
   async function loop(): Promise<void> {
-    let hasMore = false
     while (!stopping.aborted) {
       if (!hasMore || busy >= slots) await woken()
       isWoken = false

@@ -1,51 +1,100 @@
 import { STATES } from '../core/delivery.ts'
 import { IS_CANCELLED, IS_SUPERSEDED } from '../store/withdrawn.ts'
 
+/** How many parameters `claimParts` takes. */
+export const CLAIM_PARAMS = 12
+
 /**
- * $1 channel number, $2 lane, $3 priorities in the order in which they are served, $4 limit, $5 worker, $6 for each
- * priority the earliest run_at looked at, $7 lease id, $8 lease seconds, $9 as started. The rows of a later priority are only looked at,
- * and locked, when those before it do not fill the limit. Deliveries that were cancelled between their commit and this
- * claim fall out of it.
+ * Parameters from $`first` on: channel number, lane; priority, first flow, last flow, earliest run_at and quota of each
+ * span, in the order in which they are served; limit; worker, lease id, lease seconds, as started.
+ *
+ * A later span is only looked at, and locked, when those before it do not fill the limit. Deliveries that were cancelled
+ * between their commit and this claim fall out of it. Rows are found by arrays of ids, within bounds: a plan that was made
+ * for small tables must not read large ones, nor all of their partitions.
  */
-export const CLAIM = `
-with due as (
-  select one.ctid from unnest($3::smallint[], $6::timestamptz[]) as served(priority, since)
+export function claimParts(first: number): string {
+  const [channel, lane, priorities, from, to, since, quotas, limit, worker, lease, seconds, started] = Array.from(
+    { length: CLAIM_PARAMS },
+    (_, index) => `$${first + index}`,
+  )
+  return `
+due as materialized (
+  select one.ctid
+  from unnest(${priorities}::smallint[], ${from}::bigint[], ${to}::bigint[], ${since}::timestamptz[], ${quotas}::integer[])
+    as span(priority, from_flow, to_flow, since, quota)
   cross join lateral (
     select ctid from ready
-    where channel = $1 and lane = $2 and priority = served.priority and flow = 0
-      and run_at <= now() and run_at >= served.since
+    where channel = ${channel} and lane = ${lane} and priority = span.priority
+      and flow >= span.from_flow and flow <= span.to_flow and run_at <= now() and run_at >= span.since
     order by channel, lane, priority, flow, run_at, id
-    limit $4
+    limit span.quota
     for update skip locked
   ) as one
-  limit $4
+  limit ${limit}
 ),
 taken as (
-  delete from ready using due where ready.ctid = due.ctid returning ready.id, ready.priority, ready.run_at
+  delete from ready where ctid = any(array(select ctid from due)) returning id, priority, flow, run_at
 ),
-claimed as (
-  select delivery.id, taken.run_at, taken.priority, delivery.company_id, delivery.user_id, delivery.channel,
+wanted as materialized (
+  select array_agg(id) as ids, min(id) as least, max(id) as most from taken
+),
+found as materialized (
+  select * from delivery
+  where id = any((select ids from wanted)::bigint[]) and id >= (select least from wanted)
+    and id <= (select most from wanted) and state = ${STATES.ready}
+),
+happened as materialized (
+  select array_agg(distinct event_id) as ids, min(event_id) as least, max(event_id) as most from found
+),
+told as materialized (
+  select * from event
+  where id = any((select ids from happened)::bigint[]) and id >= (select least from happened)
+    and id <= (select most from happened)
+),
+claimed as materialized (
+  select delivery.id, delivery.run_at, delivery.priority, delivery.company_id, delivery.user_id, delivery.channel,
     delivery.notification_id, delivery.attempt - delivery.attempts_before as attempt, delivery.crashes, delivery.vars,
     delivery.pinned_template_id, delivery.event_id as event_row_id, event.event_type_id, event.payload as event,
     coalesce(delivery.expires_at <= now(), false) as is_expired, ${IS_CANCELLED} as is_cancelled,
     ${IS_SUPERSEDED} as is_superseded
-  from taken join delivery on delivery.id = taken.id join event on event.id = delivery.event_id
-  where delivery.state = ${STATES.ready}
+  from found as delivery join told as event on event.id = delivery.event_id
 ),
 leased as (
   insert into lease (id, worker, lane, until, ids, started)
-  select $7, $5, $2, now() + make_interval(secs => $8), array_agg(id), $9 from claimed having count(*) > 0
-)
-select * from claimed order by priority, run_at, id`
+  select ${lease}, ${worker}, ${lane}, now() + make_interval(secs => ${seconds}), array_agg(id), ${started}
+  from claimed having count(*) > 0
+),
+took as (
+  select jsonb_agg(jsonb_build_array(priority, flow::text, count, last)) as took
+  from (select priority, flow, count(*), max(run_at) as last from taken group by priority, flow) as flows
+)`
+}
 
-/** $1 channel numbers, $2 lanes, $3 priorities, $4 for each of these the earliest run_at looked at. */
+/**
+ * What was claimed, most urgent first; the first row, which is always there, bears what was taken of each flow, and
+ * `recorded`. An event that many deliveries share comes with the first of them.
+ */
+export const claimAnswer = (recorded = 'null::bigint[]'): string => `
+select id, company_id, user_id, channel, notification_id, attempt, crashes, vars, pinned_template_id, event_row_id,
+  event_type_id, is_expired, is_cancelled, is_superseded,
+  case when event_row_id is distinct from lag(event_row_id) over served then event end as event,
+  case when row_number() over served = 1 then (select took from took) end as took,
+  case when row_number() over served = 1 then ${recorded} end as recorded
+from (select) as always left join claimed on true
+window served as (order by priority, run_at, id)
+order by priority, run_at, id`
+
+export const CLAIM = `with ${claimParts(1)} ${claimAnswer()}`
+
+/** $1 channel numbers, $2 lanes, $3 priorities, $4 first flows, $5 last flows, $6 for each of these the earliest run_at. */
 export const DUE = `
-select distinct place.channel, place.lane
-from unnest($1::smallint[], $2::smallint[], $3::smallint[], $4::timestamptz[]) as place(channel, lane, priority, since)
+select distinct span.channel, span.lane
+from unnest($1::smallint[], $2::smallint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::timestamptz[])
+  as span(channel, lane, priority, from_flow, to_flow, since)
 cross join lateral (
   select from ready
-  where channel = place.channel and lane = place.lane and priority = place.priority and flow = 0
-    and run_at <= now() and run_at >= place.since
+  where channel = span.channel and lane = span.lane and priority = span.priority
+    and flow >= span.from_flow and flow <= span.to_flow and run_at <= now() and run_at >= span.since
   order by channel, lane, priority, flow, run_at, id
   limit 1
 ) as one`

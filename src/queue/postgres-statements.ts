@@ -2,6 +2,12 @@ import { LANES } from '../core/event.ts'
 import { STATES } from '../core/delivery.ts'
 import { IS_CANCELLED, IS_SUPERSEDED } from '../store/withdrawn.ts'
 
+/** Where a delivery that was claimed, and not begun, goes back to. */
+const LANE_AND_FLOW = {
+  lane: `case when attempt > 0 then ${LANES.retry} else lane end`,
+  flow: 'case when attempt > 0 then 0 else flow_of(company_id, campaign_id) end',
+}
+
 /**
  * $1 lease id, $2 delivery ids, $3 intent id, $4 lease seconds. Prolonging the lease in the same statement is what
  * closes the race with a takeover: one that read the lease as over finds the row changed, and lets go of it.
@@ -21,66 +27,9 @@ noted as (
 select id from allowed`
 
 /**
- * $1 lease id, $2 results. A lease that is over but not taken over yet still counts: its results are facts.
- * Recorded deliveries leave the lease, so that a later end of it says nothing about them, and a result that is recorded
- * again, because the answer to the first time was lost, changes nothing. The last result ends the lease.
- */
-export const FINISH = `
-with result as (
-  select * from jsonb_to_recordset($2::text::jsonb) as r(
-    id bigint, state smallint, is_attempt boolean, template_id bigint, provider_id text, reason text, verdict text,
-    kind text, after_seconds double precision)
-),
-held as materialized (
-  select ids from lease where id = $1 for update
-),
-rest as materialized (
-  select array(select unnest(ids) except select id from result) as ids from held
-),
-shrunk as (
-  update lease set ids = rest.ids from rest where lease.id = $1 and cardinality(rest.ids) > 0
-),
-ended as (
-  delete from lease using rest where lease.id = $1 and cardinality(rest.ids) = 0
-),
-cleared as (
-  delete from intent using rest where lease_id = $1 and cardinality(rest.ids) = 0
-),
-updated as (
-  update delivery set
-    state = result.state,
-    attempt = attempt + case when result.is_attempt then 1 else 0 end,
-    crashes = crashes + case when result.verdict = 'uncertain' then 1 else 0 end,
-    finished_at = case when result.after_seconds is null then now() end,
-    run_at = case when result.after_seconds is null then run_at
-      else least(now() + make_interval(secs => result.after_seconds), expires_at) end,
-    template_id = coalesce(result.template_id, delivery.template_id),
-    provider_id = coalesce(result.provider_id, delivery.provider_id),
-    reason = result.reason
-  from result, held
-  where delivery.id = result.id and result.id = any(held.ids) and delivery.state = ${STATES.ready}
-  returning delivery.id, delivery.channel, delivery.lane, delivery.priority, delivery.run_at, delivery.attempt,
-    delivery.state, result.verdict, result.reason, result.kind
-),
-requeued as (
-  insert into ready (channel, lane, priority, run_at, id)
-  select channel_number(channel), case when attempt > 0 then ${LANES.retry} else lane end, priority, run_at, id
-  from updated where state = ${STATES.ready}
-),
-logged as (
-  insert into attempt_log (delivery_id, n, verdict, message)
-  select id, attempt, verdict, reason from updated where verdict is not null
-),
-buried as (
-  insert into dead (delivery_id, kind, reason) select id, kind, reason from updated where kind is not null
-  on conflict (delivery_id) do update set at = now(), kind = excluded.kind, reason = excluded.reason
-)
-select id from updated`
-
-/**
- * $1 lease id, $2 ids that were not begun, for a lease that was taken as started. What was started but never finished
- * stays with the lease, to be recovered as uncertain when it ends. The lease is locked before anything is read from it:
- * one that is being taken over gives back nothing.
+ * $1 lease id, $2 ids that were not begun, for a lease that was taken as started; null: none was. What was started but
+ * never finished stays with the lease, to be recovered as uncertain when it ends. The lease is locked before anything is
+ * read from it: one that is being taken over gives back nothing.
  */
 export const RELEASE = `
 with held as materialized (
@@ -89,7 +38,7 @@ with held as materialized (
 started as materialized (
   select unnest(intent.ids) as id from held, intent where lease_id = $1
   union
-  (select unnest(ids) from held where started except select unnest($2::bigint[]))
+  (select unnest(ids) from held where started and $2::bigint[] is not null except select unnest($2::bigint[]))
 ),
 unstarted as materialized (
   select unnest(ids) as id from held except select id from started
@@ -106,8 +55,8 @@ ended as (
 cleared as (
   delete from intent where lease_id in (select id from ended)
 )
-insert into ready (channel, lane, priority, run_at, id)
-select channel_number(channel), case when attempt > 0 then ${LANES.retry} else lane end, priority, run_at, delivery.id
+insert into ready (channel, lane, priority, flow, run_at, id)
+select channel_number(channel), ${LANE_AND_FLOW.lane}, priority, ${LANE_AND_FLOW.flow}, run_at, delivery.id
 from delivery join unstarted on delivery.id = unstarted.id
 where state = ${STATES.ready}
 on conflict do nothing`
@@ -137,8 +86,8 @@ started as materialized (
   select lease_id, unnest(ids) as id from cleared union select id, unnest(ids) from over where started
 ),
 returned as (
-  insert into ready (channel, lane, priority, run_at, id)
-  select channel_number(channel), case when attempt > 0 then ${LANES.retry} else lane end, priority, run_at, delivery.id
+  insert into ready (channel, lane, priority, flow, run_at, id)
+  select channel_number(channel), ${LANE_AND_FLOW.lane}, priority, ${LANE_AND_FLOW.flow}, run_at, delivery.id
   from delivery join (select lease_id, id from held except select lease_id, id from started) as idle using (id)
   where state = ${STATES.ready}
   on conflict do nothing

@@ -1,14 +1,15 @@
 import { EventEmitter } from 'node:events'
 import { performance } from 'node:perf_hooks'
 import { MAX_CRASHES } from '../core/delivery-life.ts'
-import { laneOf, LANES, PRIORITIES } from '../core/event.ts'
+import { LANES, PRIORITIES } from '../core/event.ts'
 import type { Db } from '../db/db.ts'
-import type { ClaimedDelivery, Queue, Recovery } from './queue.ts'
+import type { Claim, ClaimedDelivery, ClaimOptions, Place, Queue, Recovery, Result } from './queue.ts'
 import { neighbours } from './neighbours.ts'
 import { CHANNEL_NUMBERS, CLAIM, DUE } from './postgres-claim.ts'
-import { FINISH, RECOVER, RELEASE, RENEW, START } from './postgres-statements.ts'
-import { resultRows } from './result-rows.ts'
-import { watermarks } from './watermarks.ts'
+import { FINISH, FINISH_AND_CLAIM, FINISH_SENT, FINISH_SENT_AND_CLAIM } from './postgres-finish.ts'
+import { RECOVER, RELEASE, RENEW, START } from './postgres-statements.ts'
+import { resultRows, sentColumns } from './result-rows.ts'
+import { turns, type Span, type Taken } from './turns.ts'
 
 /** Long enough for the other side to have shown the first copy to a person who may cancel. */
 const RESEND_AFTER_SECONDS = 300
@@ -21,7 +22,7 @@ type Options = {
   resendAfterSeconds?: number
   /** Other processes use the same queue: they are told of new work, and tell of theirs. */
   isShared?: boolean
-  /** What the time between two looks at everything is measured by. */
+  /** What flows are remembered by, and the time between two looks at everything. */
   clockMs?: () => number
 }
 
@@ -39,7 +40,7 @@ export function postgresQueue({
   clockMs,
 }: Options): Queue {
   const wakes = new EventEmitter().setMaxListeners(0)
-  const marks = watermarks(clockMs)
+  const turn = turns(clockMs)
   const others = isShared ? neighbours(db, workerId, (places) => wakes.emit('wake', places)) : null
   const numbers = new Map<string, number>()
   let claims = 0
@@ -52,43 +53,57 @@ export function postgresQueue({
     return channels.map((channel) => numbers.get(channel) ?? 0)
   }
 
-  const nameOf = (number: number): string => [...numbers].find((entry) => entry[1] === number)?.[0] ?? ''
-
-  return {
-    async claim(place, limit, { asStarted = false } = {}) {
-      const [number] = await numbersOf([place.channel])
-      const order = orderOf(++claims)
-      const leaseId = nextId()
-      const askedAtMs = performance.now()
-      const rows = await db.query<ClaimedRow>(CLAIM, [
+  /** The parameters of a claim, and what to make of its answer. */
+  async function prepareClaim(place: Place, limit: number, { asStarted = false }: ClaimOptions) {
+    const [number] = await numbersOf([place.channel])
+    const spans = turn.spans(place, orderOf(++claims), limit)
+    const leaseId = nextId()
+    const askedAtMs = performance.now()
+    return {
+      leaseId,
+      params: [
         number,
         LANES[place.lane],
-        order,
+        ...columnsOf(spans),
+        spans.map(({ quota }) => quota),
         limit,
         workerId,
-        order.map((priority) => marks.since(place, priority)),
         leaseId,
         leaseSeconds,
         asStarted,
-      ])
-      marks.note(place, rows)
-      if (rows.length === 0) return null
-      const deliveries = rows.map(toClaimed)
-      return { leaseId, ...place, deliveries, isStarted: asStarted, askedAtMs, hasMore: rows.length === limit }
+      ],
+      read(rows: readonly ClaimedRow[]): Claim | null {
+        const taken = (rows[0]?.took ?? []).map(([priority, flow, count, last]) => ({ priority, flow, count, last }))
+        const hasMore = turn.note(place, spans, limit, taken)
+        const deliveries = claimedOf(rows)
+        if (deliveries.length === 0) return null
+        return { leaseId, ...place, deliveries, isStarted: asStarted, askedAtMs, hasMore }
+      },
+    }
+  }
+
+  return {
+    async claim(place, limit, options = {}) {
+      const claim = await prepareClaim(place, limit, options)
+      return claim.read(await db.query<ClaimedRow>(CLAIM, claim.params))
     },
 
     async due(places) {
       const channels = await numbersOf(places.map(({ channel }) => channel))
       const looked = places.flatMap((place, index) =>
-        Object.values(PRIORITIES).map((priority) => ({ place, priority, channel: channels[index] })),
+        turn.all(place).map((span) => ({ span, lane: LANES[place.lane], channel: channels[index] })),
       )
       const rows = await db.query<{ channel: number; lane: number }>(DUE, [
         looked.map(({ channel }) => channel),
-        looked.map(({ place }) => LANES[place.lane]),
-        looked.map(({ priority }) => priority),
-        looked.map(({ place, priority }) => marks.since(place, priority)),
+        looked.map(({ lane }) => lane),
+        ...columnsOf(looked.map(({ span }) => span)),
       ])
-      return rows.map(({ channel, lane }) => ({ channel: nameOf(channel), lane: laneOf(lane) }))
+      const isDue = new Set(rows.map(({ channel, lane }) => `${channel} ${lane}`))
+      return places.filter((place, index) => {
+        if (isDue.has(`${channels[index]} ${LANES[place.lane]}`)) return true
+        turn.swept(place)
+        return false
+      })
     },
 
     async start(leaseId, ids) {
@@ -97,13 +112,28 @@ export function postgresQueue({
     },
 
     async finish(leaseId, results) {
-      const rows = await db.query<{ id: string }>(FINISH, [leaseId, resultRows(results)])
-      return rows.map((row) => row.id)
+      const { isSent, params } = finishOf(leaseId, results)
+      const [row] = await db.query<{ recorded: string[] | null }>(isSent ? FINISH_SENT : FINISH, params)
+      return recordedOf(results, row)
+    },
+
+    async finishAndClaim(leaseId, results, next) {
+      const { isSent, params } = finishOf(leaseId, results)
+      const claim = await prepareClaim(next.place, next.limit, next.options)
+      try {
+        const sql = isSent ? FINISH_SENT_AND_CLAIM : FINISH_AND_CLAIM
+        const rows = await db.query<ClaimedRow>(sql, [...params, ...claim.params])
+        return { recorded: recordedOf(results, rows[0]), claim: claim.read(rows) }
+      } catch (error) {
+        // Where only the answer was lost, nobody knows what was claimed, and nobody has begun it.
+        void db.query(RELEASE, [claim.leaseId, null]).catch(() => {})
+        throw error
+      }
     },
 
     async release(leaseId, notBegun = []) {
       await db.query(RELEASE, [leaseId, notBegun])
-      marks.forget()
+      turn.forget()
     },
 
     async renew(leaseId) {
@@ -120,7 +150,7 @@ export function postgresQueue({
       ])
       const result = recovery ?? { returned: 0, resent: 0, held: 0, failed: 0 }
       if (result.returned > 0) {
-        marks.forget()
+        turn.forget()
         wakes.emit('wake', null)
       }
       return result
@@ -148,9 +178,40 @@ export function postgresQueue({
   }
 }
 
-type ClaimedRow = ClaimedDelivery & { run_at: string; priority: number }
+type TookRow = [Taken['priority'], Taken['flow'], Taken['count'], Taken['last']]
 
-const toClaimed = ({ run_at: _runAt, priority: _priority, ...delivery }: ClaimedRow): ClaimedDelivery => delivery
+/** All columns but the last two are null where nothing was claimed. */
+type ClaimedRow = Omit<ClaimedDelivery, 'event'> & {
+  event: ClaimedDelivery['event'] | null
+  took: TookRow[] | null
+  recorded: string[] | null
+}
+
+function claimedOf(rows: readonly ClaimedRow[]): ClaimedDelivery[] {
+  const deliveries: ClaimedDelivery[] = []
+  let shared: ClaimedDelivery['event'] | null = null
+  for (const { took: _took, recorded: _recorded, event, ...delivery } of rows) {
+    shared = event ?? shared
+    if (shared !== null) deliveries.push({ ...delivery, event: shared })
+  }
+  return deliveries
+}
+
+function finishOf(leaseId: string, results: readonly Result[]): { isSent: boolean; params: unknown[] } {
+  const sent = sentColumns(results)
+  return sent ? { isSent: true, params: [leaseId, ...sent] } : { isSent: false, params: [leaseId, resultRows(results)] }
+}
+
+/** Null: all of them. */
+const recordedOf = (results: readonly Result[], row: { recorded: string[] | null } | undefined): string[] =>
+  row?.recorded ?? results.map(({ id }) => id)
+
+const columnsOf = (spans: readonly Span[]): unknown[] => [
+  spans.map(({ priority }) => priority),
+  spans.map(({ from }) => from),
+  spans.map(({ to }) => to),
+  spans.map(({ since }) => since),
+]
 
 /** Urgent work first; but now and then the others have their turn first, so that none waits for ever. */
 function orderOf(claim: number): number[] {

@@ -11,7 +11,15 @@ export type QueueFixture = {
   /** Adds due deliveries (unless `inSeconds`), returns their ids in the order in which they were added. */
   add: (
     count: number,
-    options?: { lane?: Lane; priority?: number; inSeconds?: number; expiresInSeconds?: number; channel?: string },
+    options?: {
+      lane?: Lane
+      priority?: number
+      inSeconds?: number
+      expiresInSeconds?: number
+      channel?: string
+      companyId?: string
+      campaignId?: number
+    },
   ) => Promise<string[]>
   /** Cancels the events of these deliveries, as a caller does while a worker holds them. */
   cancel: (ids: string[]) => Promise<void>
@@ -131,6 +139,95 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       expect([first?.hasMore, second?.hasMore]).toEqual([true, false])
     })
 
+    test('lets a company that has little not wait behind one that has much', async () => {
+      await fixture.add(10_000, { companyId: 'flood' })
+      await queue.claim(at('p2p'), 50)
+      const [single] = await fixture.add(1, { companyId: 'single' })
+
+      const claimed = [...idsOf(await queue.claim(at('p2p'), 50)), ...idsOf(await queue.claim(at('p2p'), 50))]
+
+      expect(claimed).toContain(single)
+      expect(claimed).toHaveLength(100)
+    })
+
+    test('lets it not wait either where one is claimed at a time', async () => {
+      await fixture.add(100, { companyId: 'flood' })
+      await queue.claim(at('p2p'), 50)
+      const [single] = await fixture.add(1, { companyId: 'single' })
+
+      const claimed: string[] = []
+      for (let claim = 0; claim < 2; claim++) claimed.push(...idsOf(await queue.claim(at('p2p'), 1)))
+
+      expect(claimed).toContain(single)
+    })
+
+    test('serves the campaigns of a company in turn', async () => {
+      const first = new Set(await fixture.add(400, { companyId: 'acme', campaignId: 1 }))
+      const second = new Set(await fixture.add(400, { companyId: 'acme', campaignId: 2 }))
+
+      const claims: string[][] = []
+      for (let claim = 0; claim < 8; claim++) claims.push(idsOf(await queue.claim(at('p2p'), 50)))
+
+      const [ofFirst, ofSecond] = [first, second].map(
+        (campaign) => claims.flat().filter((id) => campaign.has(id)).length,
+      )
+      expect(claims.flat()).toHaveLength(400)
+      expect(Math.min(ofFirst!, ofSecond!)).toBeGreaterThanOrEqual(150)
+    })
+
+    test('gives a company no more for having many campaigns', async () => {
+      for (let campaignId = 1; campaignId <= 10; campaignId++) {
+        await fixture.add(200, { companyId: 'many campaigns', campaignId })
+      }
+      const one = new Set(await fixture.add(2000, { companyId: 'one campaign' }))
+      // In the first claims everybody is new.
+      for (let claim = 0; claim < 12; claim++) await queue.claim(at('p2p'), 50)
+
+      const claimed: string[] = []
+      for (let claim = 0; claim < 20; claim++) claimed.push(...idsOf(await queue.claim(at('p2p'), 50)))
+
+      const share = claimed.filter((id) => one.has(id)).length / claimed.length
+      expect(claimed).toHaveLength(1000)
+      expect(share).toBeGreaterThan(0.4)
+      expect(share).toBeLessThan(0.6)
+    })
+
+    test('leaves nothing for later that could be claimed now, whoever it belongs to', async () => {
+      const added: string[] = []
+      for (const companyId of ['a', 'b', 'c']) {
+        for (const campaignId of [1, 2, 3]) added.push(...(await fixture.add(30, { companyId, campaignId })))
+      }
+      added.push(...(await fixture.add(5, { companyId: 'd' })))
+
+      const claimed: string[] = []
+      for (let hasMore = true; hasMore;) {
+        const claim = await queue.claim(at('p2p'), 40)
+        claimed.push(...idsOf(claim))
+        hasMore = claim?.hasMore ?? false
+      }
+
+      expect(claimed.toSorted()).toEqual(added.toSorted())
+    })
+
+    test('serves urgent work of one company before other work of another', async () => {
+      await fixture.add(50, { companyId: 'a', priority: 1 })
+      const urgent = await fixture.add(10, { companyId: 'b', priority: 0 })
+
+      expect(idsOf(await queue.claim(at('p2p'), 10)).toSorted()).toEqual(urgent.toSorted())
+    })
+
+    test('tells of an event that several deliveries share with each of them', async () => {
+      const [first, second] = await fixture.add(2)
+      await fixture.db.query(
+        'update delivery set event_id = (select event_id from delivery where id = $1) where id = $2',
+        [first, second],
+      )
+
+      const claim = await queue.claim(at('p2p'), 10)
+
+      expect(claim?.deliveries.map(({ event }) => event.type)).toEqual(['job.done', 'job.done'])
+    })
+
     test('knows in which places something is due', async () => {
       await fixture.add(1, { channel: 'sms', priority: 2 })
       await fixture.add(1, { lane: 'broadcast' })
@@ -217,6 +314,44 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       expect(await fixture.db.query('select kind, reason from dead where delivery_id = $1', [id])).toEqual([
         { kind: 'failed', reason: 'no such template' },
       ])
+    })
+
+    test('records results and claims the next in one go', async () => {
+      const [sent, retried, next] = await fixture.add(3)
+      const claim = (await queue.claim(at('p2p'), 2))!
+      const wanted = { place: at('p2p'), limit: 2, options: { asStarted: true } }
+
+      const first = await queue.finishAndClaim(claim.leaseId, [{ id: sent!, state: 'sent' }], wanted)
+      const second = await queue.finishAndClaim(
+        claim.leaseId,
+        [{ id: retried!, state: 'retry', verdict: 'retry', reason: 'busy', afterSeconds: 0 }],
+        wanted,
+      )
+
+      expect([first.recorded, second.recorded]).toEqual([[sent], [retried]])
+      expect([idsOf(first.claim), second.claim]).toEqual([[next], null])
+      expect(first.claim).toMatchObject({ isStarted: true, hasMore: false, channel: 'email', lane: 'p2p' })
+      expect(await row(sent!)).toMatchObject({ state: SENT, attempt: 1 })
+      expect(await fixture.db.query('select id, started from lease')).toEqual([
+        { id: first.claim?.leaseId, started: true },
+      ])
+    })
+
+    test('claims the next also when the results are refused', async () => {
+      const [late, next] = await fixture.add(2)
+      const claim = (await queue.claim(at('p2p'), 1))!
+      await endLeases()
+      await queue.recover(HOLD)
+      const other = (await queue.claim(at('p2p'), 1))!
+
+      const { recorded, claim: claimed } = await queue.finishAndClaim(claim.leaseId, [{ id: late!, state: 'sent' }], {
+        place: at('p2p'),
+        limit: 10,
+        options: {},
+      })
+
+      expect(recorded).toEqual([])
+      expect([idsOf(other), idsOf(claimed)]).toEqual([[late], [next]])
     })
 
     test('gives back at once what a released lease had not begun', async () => {

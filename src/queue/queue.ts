@@ -49,6 +49,9 @@ export type ClaimOptions = {
   asStarted?: boolean
 }
 
+/** What to claim in the same breath. */
+export type NextClaim = { place: Place; limit: number; options: ClaimOptions }
+
 /**
  * The instant lane: what a process accepts for somebody in particular, it may claim as it stores it, and send at once.
  * Slots of a channel are reserved before the statement and given back by `release`, or by the end of the claim that `run`
@@ -125,6 +128,15 @@ export type Queue = {
   start(leaseId: string, ids: string[]): Promise<string[]>
   /** Records results, each once. Returns the ids that were recorded; none when the lease is over. The last one ends it. */
   finish(leaseId: string, results: Result[]): Promise<string[]>
+  /**
+   * `finish` and `claim` in one commit. Should it fail, or its answer be lost, the results are recorded again by `finish`,
+   * and what it may have claimed goes back.
+   */
+  finishAndClaim(
+    leaseId: string,
+    results: Result[],
+    next: NextClaim,
+  ): Promise<{ recorded: string[]; claim: Claim | null }>
   /**
    * Ends the lease. What is neither finished nor started goes back at once; of a lease that was taken as started, that is
    * `notBegun`, as only the worker knows.

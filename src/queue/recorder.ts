@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { coalesced, type CoalesceOptions } from '../core/coalesce.ts'
+import type { Hands } from './claim-loop.ts'
 import type { Claim, Queue, Result } from './queue.ts'
 
 /** Writes down what happens to the deliveries of one claim, several of them in one statement where they coincide. */
@@ -26,13 +27,15 @@ export type RecorderOptions = {
   leaseSeconds: number
   /** Hears of a renewal that could not be made; the next one may. */
   onRenewalFailed?: (error: unknown) => void
+  /** What is to be claimed along with results. */
+  next?: Hands['next']
 }
 
 /** Keeps the lease until `end`. */
 export function recorder(
-  queue: Pick<Queue, 'start' | 'finish' | 'renew' | 'release'>,
+  queue: Pick<Queue, 'start' | 'finish' | 'finishAndClaim' | 'renew' | 'release'>,
   { leaseId, deliveries, isStarted, askedAtMs }: Claim,
-  { leaseSeconds, onRenewalFailed = () => {} }: RecorderOptions,
+  { leaseSeconds, onRenewalFailed = () => {}, next = () => null }: RecorderOptions,
 ): Recorder {
   const together = (settled: () => number): CoalesceOptions => ({
     maxInputs: deliveries.length,
@@ -71,13 +74,26 @@ export function recorder(
 
   const finish = coalesced(
     async (results: Result[]) => {
-      const recorded = new Set(await persistently(() => queue.finish(leaseId, results)))
+      const recorded = new Set(await persistently(() => write(results)))
       // Only what is written down: what could not be is given back, or recovered, by the end of the lease.
       finished += results.length
       return results.map(({ id }) => recorded.has(id))
     },
     together(() => finished),
   )
+
+  async function write(results: Result[]): Promise<string[]> {
+    const along = next(results.length)
+    if (!along) return queue.finish(leaseId, results)
+    try {
+      const { recorded, claim } = await queue.finishAndClaim(leaseId, results, along.claim)
+      along.take(claim)
+      return recorded
+    } catch (error) {
+      along.giveUp()
+      throw error
+    }
+  }
 
   async function persistently<Output>(write: () => Promise<Output>): Promise<Output> {
     const giveUpAt = Date.now() + leaseMs

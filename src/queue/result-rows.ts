@@ -6,9 +6,33 @@ import type { Result } from './queue.ts'
 /** Results as the statement that records them takes them. */
 export const resultRows = (results: readonly Result[]): string => JSON.stringify(results.map(toRow), keepable)
 
+/** The same where all of them are `sent`, else null: ids, and by id their template ids and provider ids. */
+export function sentColumns(
+  results: readonly Result[],
+): [ids: string[], templates: string | null, providers: string | null] | null {
+  const ids: string[] = []
+  const templates: Record<string, string> = {}
+  const providers: Record<string, string> = {}
+  let [hasTemplates, hasProviders] = [false, false]
+  for (const result of results) {
+    if (result.state !== 'sent') return null
+    ids.push(result.id)
+    if (result.templateId !== undefined) {
+      templates[result.id] = result.templateId
+      hasTemplates = true
+    }
+    if (result.providerId !== undefined) {
+      providers[result.id] = keepableText(result.providerId)
+      hasProviders = true
+    }
+  }
+  return [ids, hasTemplates ? JSON.stringify(templates) : null, hasProviders ? JSON.stringify(providers) : null]
+}
+
 /** What other servers say may hold what the database cannot keep. */
-const keepable = (_name: string, value: unknown): unknown =>
-  typeof value === 'string' ? value.replaceAll('\0', '').toWellFormed() : value
+const keepableText = (text: string): string => text.replaceAll('\0', '').toWellFormed()
+
+const keepable = (_name: string, value: unknown): unknown => (typeof value === 'string' ? keepableText(value) : value)
 
 /** The columns of a result; `verdict` present means a line in the attempts log, `kind` a dead letter. */
 function toRow(result: Result): Record<string, unknown> {

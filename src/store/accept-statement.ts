@@ -232,8 +232,9 @@ const EXPIRY = `cross join lateral (
 ) as expiry`
 
 const queuedPart = (where: string): string => `queued as (
-  insert into ready (channel, lane, priority, run_at, id)
-  select coalesce(channel.number, channel_number(delivered.channel)), lane, priority, run_at, id
+  insert into ready (channel, lane, priority, flow, run_at, id)
+  select coalesce(channel.number, channel_number(delivered.channel)), lane, priority,
+    case when run_at <= now() then flow_of(company_id, campaign_id) else 0 end, run_at, id
   from delivered left join channel on channel.name = delivered.channel ${where})`
 
 /** Only the lane `p2p` is claimed as it is stored. */
