@@ -105,10 +105,12 @@ begin
     with due as (
       -- Due now and not when it was accepted: claims look little behind what they have seen.
       update delivery set run_at = greatest(run_at, least(clock_timestamp(), expires_at)) where id = next_id and state = 0
-      returning channel, lane, priority, run_at, id
+      returning channel, lane, priority, company_id, campaign_id, run_at, id
     )
-    insert into ready (channel, lane, priority, run_at, id)
-    select channel_number(channel), lane, priority, run_at, id from due;
+    insert into ready (channel, lane, priority, flow, run_at, id)
+    select channel_number(channel), lane, priority,
+      case when run_at <= clock_timestamp() then flow_of(company_id, campaign_id) else 0 end, run_at, id
+    from due;
     if found then
       update thread set head = next_id where key = thread_key;
       return;

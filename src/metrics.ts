@@ -70,7 +70,7 @@ export function metrics() {
       }),
       deliveries: new Gauge({
         name: 'eventcenter_queued_deliveries',
-        help: 'Deliveries in the queue: ready (due or for later) and leased (held by a worker).',
+        help: 'Deliveries in the queue: ready (due or for later), leased (held by a worker) and waiting (for those before it in its thread).',
         labelNames: ['state'],
         registers,
       }),

@@ -10,6 +10,7 @@ const good: QueueHealth = {
   stops: [],
   ready: 40,
   leased: 7,
+  waiting: 0,
   deadLetters: { failed: 0, uncertain: 0 },
   deadTuples: { ready: 5, lease: 6 },
   partitionsMissing: 0,

@@ -19,6 +19,10 @@ export function collapseKeyOf(event: Event, type: EventType): string | null {
   return value === null ? null : shortened(`${event.type}:${value}`)
 }
 
+/** Null: it is sent as soon as it can be. */
+export const orderingKeyOf = (event: Event, type: EventType): string | null =>
+  event.ordering_key ?? keyAt(event, type.ordering_path)
+
 /** Which events are the same fact, and for how long; null: each is its own. */
 export type Dedupe = { key: string; window_seconds: number }
 

@@ -70,6 +70,11 @@ export const eventTypeDefinition = z
       .max(MAX_DEDUPE_WINDOW_SECONDS)
       .exactOptional()
       .describe('Of events with a dedupe key; a day unless given.'),
+    ordering_path: path('', 'expected a path such as `data.thread_id`')
+      .exactOptional()
+      .describe(
+        'Events with the same value there are sent to one person one after another, in the order in which they came.',
+      ),
     is_silent: z.boolean().exactOptional().describe('Shown in the inbox without counting as unread.'),
     time_to_live_seconds: z.int().min(1).max(MAX_TIME_TO_LIVE_SECONDS).exactOptional(),
   })

@@ -29,6 +29,8 @@ export type EventTypeDefinition = {
   /** Path whose value is the dedupe key of events that have none of their own. */
   dedupe_path?: string
   dedupe_window_seconds?: number
+  /** Path whose value is the ordering key of events that have none of their own. */
+  ordering_path?: string
   /** Shown in the inbox without counting as unread, e.g. progress. */
   is_silent?: boolean
   /** Deliveries not sent within this time expire. */

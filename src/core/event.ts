@@ -35,6 +35,8 @@ export type Event = {
   /** Names the business fact: within the window no second event of the type and this key is sent. */
   dedupe_key?: string
   dedupe_window_seconds?: number
+  /** To one person over one channel, events of the key are sent one after another, in the order in which they came. */
+  ordering_key?: string
   initiated_by?: InitiatedBy
 }
 

@@ -1,7 +1,7 @@
 import { invalidField, type AppError } from './errors.ts'
 import type { Cta, Event, Level } from './event.ts'
 import { LANES, PRIORITIES } from './event.ts'
-import { collapseKeyOf, dedupeOf, type Dedupe } from './event-options.ts'
+import { collapseKeyOf, dedupeOf, orderingKeyOf, type Dedupe } from './event-options.ts'
 import type { EventType } from './event-type.ts'
 import type { Json, JsonObject } from './json.ts'
 import { valueAt } from './value-at.ts'
@@ -45,6 +45,7 @@ export type Plan = {
   priority: number
   collapse_key: string | null
   dedupe: Dedupe | null
+  ordering_key: string | null
   notifications: PlannedNotification[]
   deliveries: PlannedDelivery[]
   traces: PlannedTrace[]
@@ -67,6 +68,7 @@ export function plan(event: Event, type: EventType, installed: readonly Plannabl
     priority: PRIORITIES[type.priority ?? (event.level === 'critical' ? 'high' : 'normal')],
     collapse_key: collapseKeyOf(event, type),
     dedupe: dedupeOf(event, type),
+    ordering_key: orderingKeyOf(event, type),
     notifications: isShown ? userIds.map((userId) => notificationFor(userId, event, type)) : [],
     deliveries: userIds.flatMap((userId) =>
       channels.map((channel) => ({

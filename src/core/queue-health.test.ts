@@ -9,6 +9,7 @@ const good: QueueHealth = {
   stops: [],
   ready: 1_000_000,
   leased: 50,
+  waiting: 0,
   deadLetters: { failed: 3, uncertain: 3 },
   deadTuples: { ready: 1_000_000 },
   partitionsMissing: 0,

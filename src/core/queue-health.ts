@@ -13,6 +13,8 @@ export type QueueHealth = {
   stops: Stop[]
   ready: number
   leased: number
+  /** For their turn in a thread. */
+  waiting: number
   deadLetters: { failed: number; uncertain: number }
   /** Rows that are gone and not yet removed, in the tables whose rows change most. */
   deadTuples: Record<string, number>

@@ -51,6 +51,7 @@ const delivery = {
   expires_at: time.optional(),
   collapse_key: line(200).optional(),
   cancellation_key: line(200).optional(),
+  ordering_key: line(255).optional(),
   dedupe_key: line(255).optional(),
   dedupe_window_seconds: z.int().min(1).max(MAX_DEDUPE_WINDOW_SECONDS).optional(),
   initiated_by: initiatedBy.optional(),

@@ -20,6 +20,7 @@ const delivery = z.object({
   status: z.enum(STATUSES),
   attempts_count: z.number().int(),
   run_at: z.string().nullable().describe('When it is tried next, while it waits'),
+  waits_for_turn: z.boolean().describe('An earlier event with its ordering key has not come to its end'),
   expires_at: z.string().nullable(),
   finished_at: z.string().nullable(),
   reason: z

@@ -170,6 +170,10 @@ async function rowsOf(ports: AcceptPorts, companyId: string, { event, body, name
       id: ports.nextId(),
       notification_id: notificationIdOf(one.user_id),
       ...one,
+      thread:
+        planned.ordering_key === null
+          ? null
+          : idempotencyKey('thread', companyId, JSON.stringify([one.user_id, one.channel, planned.ordering_key])),
     })),
     traces: planned.traces,
   }

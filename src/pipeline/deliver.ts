@@ -103,12 +103,17 @@ async function deliverOne(
     ports.log.warn(fields, 'result refused: the lease was taken over')
     return
   }
+  // The next of its thread is in the queue by now.
+  if (delivery.is_ordered) ports.queue.wake(LANES_OF_TURNS.map((lane) => ({ channel: delivery.channel, lane })))
   ports.metrics.deliveries.inc({ channel: delivery.channel, outcome: result.state })
   const reason = 'reason' in result ? { reason: result.reason } : {}
   // What went well is in the books and the metrics; a line for each would drown the others.
   const level = result.state === 'sent' ? 'debug' : 'info'
   ports.log[level]({ ...fields, attempt: delivery.attempt + 1, ...reason }, 'delivery finished')
 }
+
+/** Those of first attempts. */
+const LANES_OF_TURNS = ['p2p', 'broadcast'] as const
 
 async function attempt(
   ports: ClaimPorts,

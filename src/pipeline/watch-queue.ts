@@ -35,6 +35,7 @@ function show(queue: Metrics['queue'], health: QueueHealth): void {
   queue.strayRows.set(health.strayRows)
   queue.deliveries.set({ state: 'ready' }, health.ready)
   queue.deliveries.set({ state: 'leased' }, health.leased)
+  queue.deliveries.set({ state: 'waiting' }, health.waiting)
   for (const { channel, lane, seconds } of health.oldestDue) queue.oldestDueSeconds.set({ channel, lane }, seconds)
   queue.accountStoppedSeconds.reset()
   for (const { account, seconds } of health.stops) queue.accountStoppedSeconds.set({ account }, seconds)

@@ -56,7 +56,7 @@ claimed as materialized (
     delivery.notification_id, delivery.attempt - delivery.attempts_before as attempt, delivery.crashes, delivery.vars,
     delivery.pinned_template_id, delivery.event_id as event_row_id, event.event_type_id, event.payload as event,
     coalesce(delivery.expires_at <= now(), false) as is_expired, ${IS_CANCELLED} as is_cancelled,
-    ${IS_SUPERSEDED} as is_superseded
+    ${IS_SUPERSEDED} as is_superseded, delivery.thread is not null as is_ordered
   from found as delivery join told as event on event.id = delivery.event_id
 ),
 leased as (

@@ -19,6 +19,8 @@ export type ClaimedDelivery = {
   is_cancelled: boolean
   /** A later event of its collapse key had taken its place before it was claimed. */
   is_superseded: boolean
+  /** Others wait for its end: it is in a thread. */
+  is_ordered: boolean
   vars: JsonObject | null
   /** The template version to render from, whatever is current: a dead letter that is sent again as it was. */
   pinned_template_id: string | null

@@ -38,6 +38,34 @@ export const collapseParts = (source: string, where: string): string[] => [
     select distinct superseded_id from collapsed where superseded_waits_until > now())`,
 ]
 
+export const THREAD: Column<{ child: EventRows['deliveries'][number] }> = [
+  'thread',
+  'uuid',
+  ({ child }) => child.thread,
+]
+
+/**
+ * Gives places in their threads to what is `delivered`, under the lock of each, in the order of their keys. The first of a
+ * thread that has nobody has its turn at once; the others wait until it is passed on to them (migration 0007).
+ */
+export const threadParts: readonly string[] = [
+  `ordered as materialized (
+    select id, thread, row_number() over (partition by thread order by id) as nth,
+      count(*) over (partition by thread) as total
+    from delivered where thread is not null)`,
+  `turns as (
+    insert into thread (key, head, last_place)
+    select thread, min(id), count(*) from ordered group by thread order by thread
+    on conflict (key) do update set last_place = thread.last_place + excluded.last_place
+    returning key, head, last_place)`,
+  `queueing as (
+    insert into thread_waiting (key, place, delivery_id)
+    select thread, last_place - total + nth, id from ordered join turns on turns.key = thread where id <> head)`,
+]
+
+/** What is due to be queued: it is in no thread, or has its turn. */
+export const HAS_TURN = '(thread is null or id in (select head from turns))'
+
 type Deduped = { event: EventRows; dedupe: NonNullable<EventRows['dedupe']> }
 
 export const dedupedOf = (events: readonly EventRows[]): Deduped[] =>

@@ -8,6 +8,9 @@ import {
   DEDUPE,
   dedupedOf,
   dedupeParts,
+  HAS_TURN,
+  THREAD,
+  threadParts,
   type Column,
 } from './accept-options.ts'
 import type { BatchKey, EventRows, Instant } from './event-rows.ts'
@@ -68,16 +71,19 @@ export function acceptStatement({ events, instant, batchKey, mayRepeat }: Accept
     parts.push(...notificationParts(fresh, rows(NOTIFICATION, notifications), isCollapsing ? AFTER_COLLAPSE : ''))
   }
   if (deliveries.length > 0) {
-    const source = rows(isTimed ? [...DELIVERY, ...TIMES] : DELIVERY, deliveries)
+    const isOrdered = deliveries.some(({ child }) => child.thread !== null)
+    const source = rows([...DELIVERY, ...(isTimed ? TIMES : []), ...(isOrdered ? [THREAD] : [])], deliveries)
     const replaces = notifications.some(({ child }) => child.collapse_key !== null)
-    parts.push(deliveryPart(source, { mayRepeat, isTimed, replaces }))
+    parts.push(deliveryPart(source, { mayRepeat, isTimed, replaces, isOrdered }))
+    if (isOrdered) parts.push(...threadParts)
     const claimed = instant && instant.deliveries.length > 0 ? instant : null
-    if (!claimed) parts.push(queuedPart(''))
+    if (!claimed) parts.push(queuedPart(isOrdered ? `where ${HAS_TURN}` : ''))
     else {
       const leases = rows(LEASED, claimed.deliveries)
       parts.push(`given_lease as materialized (select * from ${leases})`)
       if (claimed.deliveries.length < deliveries.length) {
-        parts.push(queuedPart('where id <> all(array(select id from given_lease))'))
+        const hasTurn = isOrdered ? `and ${HAS_TURN}` : ''
+        parts.push(queuedPart(`where id <> all(array(select id from given_lease)) ${hasTurn}`))
       }
       const ofStored = mayRepeat ? 'where id in (select id from delivered)' : ''
       parts.push(leasedPart(param(claimed.workerId), param(claimed.leaseSeconds), ofStored))
@@ -210,18 +216,24 @@ const notificationParts = (fresh: string, source: string, where: string): string
 /** An event that collapses keeps the notification of the first one. */
 function deliveryPart(
   source: string,
-  { mayRepeat, isTimed, replaces }: { mayRepeat: boolean; isTimed: boolean; replaces: boolean },
+  {
+    mayRepeat,
+    isTimed,
+    replaces,
+    isOrdered,
+  }: { mayRepeat: boolean; isTimed: boolean; replaces: boolean; isOrdered: boolean },
 ): string {
   const notificationId = replaces ? 'coalesce(noted.id, x.notification_id)' : 'x.notification_id'
   return `delivered as (
-    insert into delivery (id, event_id, notification_id, company_id, channel, user_id, lane, priority, run_at, expires_at)
+    insert into delivery (id, event_id, notification_id, company_id, channel, user_id, lane, priority, run_at,
+      expires_at${isOrdered ? ', thread' : ''})
     select x.id, x.event_id, ${notificationId}, x.company_id, x.channel, x.user_id, x.lane, x.priority,
-      ${isTimed ? DUE : 'now(), null::timestamptz'}
+      ${isTimed ? DUE : 'now(), null::timestamptz'}${isOrdered ? ', x.thread' : ''}
     from ${source}
     ${isTimed ? EXPIRY : ''}
     ${replaces ? 'left join noted on noted.event_id = x.event_id and noted.user_id = x.user_id' : ''}
     ${mayRepeat ? 'where x.event_id in (select id from fresh)' : ''}
-    returning id, company_id, campaign_id, channel, lane, priority, run_at)`
+    returning id, company_id, campaign_id, channel, lane, priority, run_at${isOrdered ? ', thread' : ''})`
 }
 
 /** What would expire before it is due is looked at when it expires. */

@@ -15,7 +15,9 @@ beforeAll(async () => {
   database = await freshDatabase()
 })
 afterAll(() => database.close())
-beforeEach(() => database.db.query('truncate idem, event, delivery, ready, lease, notification, inbox'))
+beforeEach(() =>
+  database.db.query('truncate idem, event, delivery, ready, lease, notification, inbox, thread, thread_waiting'),
+)
 
 suite('events that are accepted at the same time', () => {
   test('share two statements and their commits', async () => {
@@ -107,6 +109,30 @@ suite('events that are accepted at the same time', () => {
       { user_id: 'anna', title: '3', seq: '3' },
       { user_id: 'boris', title: '1', seq: '1' },
     ])
+  })
+
+  test('are in their thread in the order in which they came, though two statements run at a time', async () => {
+    const { accepts } = open()
+    await accepts.store(inThread('chat'))
+
+    const { stored } = await database.db.transaction(async (tx) => {
+      await tx.query('select from thread for update')
+      const stored = [accepts.store(inThread('chat'))]
+      await expect.poll(waiting, { timeout: 10_000, interval: 10 }).toBe(1)
+      stored.push(...Array.from({ length: 40 }, () => accepts.store(inThread('chat'))))
+      await accepts.store(inThread('other'))
+      expect(await waiting()).toBe(1)
+      return { stored }
+    })
+    await Promise.all(stored)
+
+    const places = await database.db.query<{ delivery_id: string }>(
+      'select delivery_id from thread_waiting order by place',
+    )
+    expect(places).toHaveLength(41)
+    expect(places.map((row) => row.delivery_id)).toEqual(places.map((row) => row.delivery_id).toSorted())
+    // They share statements none the less.
+    expect((await database.db.query('select from delivery group by xmin')).length).toBeLessThan(10)
   })
 
   test('end at the last update of each place, and those of different places do not wait for each other', async () => {
@@ -244,6 +270,7 @@ function rows({ channels = ['inbox'], ...change }: Partial<EventRows> & { channe
       expires_at: null,
       time_to_live_seconds: null,
       is_inbox: channel === 'inbox',
+      thread: null,
     })),
     traces: [],
     ...change,
@@ -258,6 +285,12 @@ function update(userId: string, collapseKey: string, title: string): EventRows {
     notifications: [{ id: nextId(), user_id: userId, level: 'info', is_read: false, collapse_key: collapseKey }],
   })
   return { ...event, deliveries: event.deliveries.map((delivery) => ({ ...delivery, user_id: userId })) }
+}
+
+function inThread(name: string): EventRows {
+  const event = rows({ channels: ['mail'] })
+  const thread = `00000000-0000-4000-8000-${Buffer.from(name.padEnd(6)).toString('hex')}`
+  return { ...event, deliveries: event.deliveries.map((delivery) => ({ ...delivery, thread })) }
 }
 
 const idsOf = (claims: Claim[]): string[] => claims.flatMap(({ deliveries }) => deliveries.map(({ id }) => id))

@@ -16,6 +16,7 @@ export type Accepts = {
 type Waiting = {
   rows: EventRows
   collapseKeys: string[]
+  threads: string[]
   resolve: (isStored: boolean) => void
   reject: (error: unknown) => void
 }
@@ -38,6 +39,7 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
   let inFlight = 0
   /** Of the statements that are running: two connections would not keep the order of what came. */
   const collapsing = new Set<string>()
+  const ordering = new Set<string>()
   let isPlanned = false
   let repeatedAt = -Infinity
 
@@ -54,26 +56,36 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
     })
   }
 
-  /** Events that would touch the same inbox row go one after another, in the order in which they came. */
+  /**
+   * Events that would touch the same inbox row go one after another, and those of one thread never in two statements at
+   * a time: in the order in which they came.
+   */
   function takeGroup(): Waiting[] {
     const group: Waiting[] = []
     const left: Waiting[] = []
     const passed = new Set<string>()
+    const overtaken = new Set<string>()
     const maxEvents = Math.min(MAX_EVENTS, Math.max(MIN_EVENTS, Math.ceil(waiting.length / (MAX_IN_FLIGHT - inFlight))))
     let deliveries = 0
     for (const one of waiting) {
       const hasRoom = group.length < maxEvents && (group.length === 0 || deliveries < MAX_DELIVERIES)
-      const mustWait = one.collapseKeys.some((key) => collapsing.has(key) || passed.has(key))
+      const mustWait =
+        one.collapseKeys.some((key) => collapsing.has(key) || passed.has(key)) ||
+        one.threads.some((key) => ordering.has(key) || overtaken.has(key))
       for (const key of one.collapseKeys) passed.add(key)
       if (!hasRoom || mustWait) {
         left.push(one)
+        for (const key of one.threads) overtaken.add(key)
         continue
       }
       deliveries += one.rows.deliveries.length
       group.push(one)
     }
     waiting = left
-    for (const { collapseKeys } of group) for (const key of collapseKeys) collapsing.add(key)
+    for (const { collapseKeys, threads } of group) {
+      for (const key of collapseKeys) collapsing.add(key)
+      for (const key of threads) ordering.add(key)
+    }
     return group
   }
 
@@ -94,7 +106,10 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
       await eachAlone(group, error)
     } finally {
       inFlight -= 1
-      for (const { collapseKeys } of group) for (const key of collapseKeys) collapsing.delete(key)
+      for (const { collapseKeys, threads } of group) {
+        for (const key of collapseKeys) collapsing.delete(key)
+        for (const key of threads) ordering.delete(key)
+      }
       plan()
     }
   }
@@ -128,7 +143,7 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
   return {
     store: (rows) =>
       new Promise((resolve, reject) => {
-        waiting.push({ rows, collapseKeys: collapseKeysOf(rows), resolve, reject })
+        waiting.push({ rows, collapseKeys: collapseKeysOf(rows), threads: threadsOf(rows), resolve, reject })
         plan()
       }),
   }
@@ -143,6 +158,10 @@ async function storeAlone(db: Queryable, rows: EventRows): Promise<boolean> {
     throw error
   }
 }
+
+/** In which its deliveries have a place. A statement gives several events of a thread theirs, in their order. */
+const threadsOf = ({ deliveries }: EventRows): string[] =>
+  deliveries.flatMap(({ thread }) => (thread === null ? [] : [thread]))
 
 /** What one event must not share a statement with: the places that it takes. */
 export const collapseKeysOf = (event: EventRows): string[] =>

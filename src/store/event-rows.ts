@@ -31,6 +31,8 @@ export type EventRows = {
     expires_at: string | null
     time_to_live_seconds: number | null
     is_inbox: boolean
+    /** Hash of company, user, channel and ordering key: those of one thread are sent one after another. */
+    thread: string | null
   }[]
   traces: { user_id: string | null; channel: string | null; reason: string }[]
 }

@@ -12,6 +12,8 @@ export type DeliveryStatus = {
   attempts_count: number
   /** When it is tried next, while it waits. */
   run_at: string | null
+  /** An earlier one of its thread is not over. */
+  waits_for_turn: boolean
   expires_at: string | null
   finished_at: string | null
   reason: string | null
@@ -28,6 +30,7 @@ export async function deliveriesOf(db: Queryable, rowId: string): Promise<Delive
        provider_id, ${WITHDRAWN} as withdrawn,
        (select max(stopped_until) from account_bucket
         where account_bucket.channel = delivery.channel and stopped_until > now()) as stopped_until,
+       delivery.thread is not null and exists (select from thread_waiting where delivery_id = delivery.id) as waits_for_turn,
        exists (select from lease where until > now() and delivery.id = any(lease.ids)) as leased,
        (select coalesce(jsonb_agg(jsonb_build_object('n', n, 'at', at, 'verdict', verdict, 'message', message) order by n), '[]')
         from attempt_log where delivery_id = delivery.id) as attempts
@@ -46,7 +49,7 @@ export async function deliveriesOf(db: Queryable, rowId: string): Promise<Delive
       notification_id: uuidOf(notification_id),
       status,
       attempts_count: attempt,
-      run_at: isWaiting ? later(run_at, stopped_until) : null,
+      run_at: isWaiting && !row.waits_for_turn ? later(run_at, stopped_until) : null,
     }
   })
 }

@@ -14,7 +14,11 @@ export type KeyRecord = {
 }
 
 /** The stored form of a key: a hash, so that any text fits a uuid and companies cannot meet in one key. */
-export function idempotencyKey(kind: 'event' | 'request' | 'batch' | 'dedupe', companyId: string, key: string): string {
+export function idempotencyKey(
+  kind: 'event' | 'request' | 'batch' | 'dedupe' | 'thread',
+  companyId: string,
+  key: string,
+): string {
   const hex = hash('sha256', JSON.stringify([kind, companyId, key])).slice(0, 32)
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }

@@ -80,8 +80,10 @@ function isInstant({ lane, deliveries }: EventRows): boolean {
   if (lane !== LANES.p2p || deliveries.length === 0 || deliveries.length > MAX_INSTANT_DELIVERIES) return false
   const soon = Date.now() + EXPIRES_SOON_MS
   return deliveries.every(
-    ({ send_after, expires_at, time_to_live_seconds }) =>
+    ({ send_after, expires_at, time_to_live_seconds, thread }) =>
       send_after === null &&
+      // Only the statement knows whose turn it is.
+      thread === null &&
       (expires_at === null || Date.parse(expires_at) > soon) &&
       (time_to_live_seconds === null || time_to_live_seconds * 1000 > EXPIRES_SOON_MS),
   )
@@ -113,6 +115,7 @@ function claimedOf(rows: EventRows, answer: StoredEvents, ids: ReadonlySet<strin
       is_expired: false,
       is_cancelled: false,
       is_superseded: false,
+      is_ordered: false,
       vars: null,
       pinned_template_id: null,
       event: rows.payload as unknown as Event,

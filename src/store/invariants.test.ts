@@ -8,7 +8,7 @@ const HEALTHY = `
 insert into event_type (id, type, version, definition) overriding system value values
   (1, 'job.done', 1, '{}'), (2, 'job.progress', 1, '{"collapse_path": "data.job_id"}');
 insert into event (id, event_id, type, event_type_id, payload, jobs_count, lane, priority) values
-  (100, 'one', 'job.done', 1, '{}', 14, 0, 1), (400, 'collapsed', 'job.progress', 2, '{}', 1, 0, 1);
+  (100, 'one', 'job.done', 1, '{}', 15, 0, 1), (400, 'collapsed', 'job.progress', 2, '{}', 1, 0, 1);
 insert into event (id, event_id, type, event_type_id, payload, jobs_count, lane, priority, cancelled_at) values
   (200, 'cancelled', 'job.done', 1, '{}', 1, 0, 1, now());
 insert into event (id, event_id, type, event_type_id, payload, jobs_count, lane, priority) values
@@ -39,6 +39,7 @@ insert into delivery (id, event_id, notification_id, channel, user_id, lane, pri
   (112, 100, 10, 'email', 'anna', 0, 1, 2, 1, 1, now(), null, now(), 'settled as sent'),
   (113, 100, 10, 'email', 'anna', 0, 1, 4, 1, 1, now(), null, now(), 'settled as failed'),
   (114, 100, 14, 'email', 'boris', 0, 1, 2, 2, 0, now(), null, now(), null),
+  (115, 100, 13, 'email', 'anna', 0, 1, 0, 0, 0, now(), null, null, null),
   (201, 200, 10, 'email', 'anna', 0, 1, 5, 0, 0, now(), null, now(), 'cancelled'),
   (401, 400, 98, 'ws', 'anna', 0, 1, 2, 1, 0, now(), null, now(), null);
 update delivery set attempts_before = 1 where id = 114;
@@ -47,22 +48,26 @@ insert into attempt_log (delivery_id, n, verdict, message) values
   (105, 2, 'reject', 'refused'), (106, 1, 'uncertain', 'died'), (112, 1, 'uncertain', 'died'), (113, 1, 'uncertain', 'died'), (114, 1, 'reject', 'spam');
 insert into dead (delivery_id, kind, reason) values (105, 'failed', 'refused'), (106, 'uncertain', 'died');
 insert into ready (channel, lane, priority, run_at, id) values (1, 0, 1, now(), 101), (1, 2, 1, now() + interval '1 h', 102), (1, 0, 1, now(), 111);
+update delivery set thread = '77777777-7777-7777-7777-777777777777' where id in (102, 115);
+insert into thread (key, head, last_place) values ('77777777-7777-7777-7777-777777777777', 102, 2);
+insert into thread_waiting (key, place, delivery_id) values ('77777777-7777-7777-7777-777777777777', 2, 115);
 insert into lease (id, worker, lane, until, ids) values (900, gen_random_uuid(), 2, now() + interval '1 h', '{103}');
 insert into intent (id, lease_id, ids) values (901, 900, '{103,104}');`
 
-const CLEAR = `truncate event, delivery, attempt_log, dead, ready, lease, intent, inbox, notification, idem, event_type`
+const CLEAR = `truncate event, delivery, attempt_log, dead, ready, lease, intent, inbox, notification, idem, event_type, thread,
+  thread_waiting, collapse, cancellation`
 
 /** For each rule what breaks it, and what it says then. */
 const PLANTED: [rule: string, plant: string, found: { id: string; detail: RegExp }][] = [
   [
     'jobs-count',
     'update event set jobs_count = 9 where id = 100',
-    { id: '100', detail: /^14 deliveries instead of 9$/ },
+    { id: '100', detail: /^15 deliveries instead of 9$/ },
   ],
   [
     'jobs-count',
     `update delivery set event_id = 200 where id = 108`,
-    { id: '100', detail: /^13 deliveries instead of 14$/ },
+    { id: '100', detail: /^14 deliveries instead of 15$/ },
   ],
   ['delivery-has-event', 'delete from event where id = 200', { id: '201', detail: /no event 200/ }],
   [
@@ -87,6 +92,14 @@ const PLANTED: [rule: string, plant: string, found: { id: string; detail: RegExp
     `insert into lease (id, worker, lane, until, ids) values (902, gen_random_uuid(), 2, now(), '{103}')`,
     { id: '103', detail: /^0 times in the queue, in 2 leases$/ },
   ],
+  [
+    'held-once',
+    `insert into ready (channel, lane, priority, run_at, id) values (1, 0, 1, now(), 115)`,
+    { id: '115', detail: /^1 times in the queue, in 0 leases, waits for its turn$/ },
+  ],
+  ['turn-is-live', `update thread set head = 104`, { id: '104', detail: /it is over, and 1 wait behind it/ }],
+  ['turn-is-live', `delete from thread`, { id: '115', detail: /place 2 of a thread that has none/ }],
+  ['none-lost', 'delete from thread_waiting', { id: '115', detail: /nobody will find it/ }],
   [
     'settled-is-free',
     `insert into ready (channel, lane, priority, run_at, id) values (1, 0, 1, now(), 104)`,
@@ -211,8 +224,8 @@ suite('the invariants', () => {
     expect(findings.map(({ name }) => name)).toEqual(INVARIANTS.map(({ name }) => name))
     expect(totals).toEqual({
       events: 4,
-      promised: 16,
-      deliveries: { ready: 4, sent: 6, failed: 2, cancelled: 1, expired: 1, uncertain: 1, skipped: 1 },
+      promised: 17,
+      deliveries: { ready: 5, sent: 6, failed: 2, cancelled: 1, expired: 1, uncertain: 1, skipped: 1 },
     })
   })
 
@@ -246,7 +259,7 @@ suite('the invariants', () => {
       'anna',
       'acme/anna',
     ])
-    expect(totals.deliveries.ready).toBe(4)
+    expect(totals.deliveries.ready).toBe(5)
   })
 
   test('tell some of many violations, and that there are more', async () => {

@@ -1,5 +1,6 @@
 import { STATES } from '../core/delivery.ts'
 import { possibleTrails } from '../core/delivery-life.ts'
+import { QUEUE_INVARIANTS } from './queue-invariants.ts'
 import { IS_CANCELLED } from './withdrawn.ts'
 
 /** What a rule walks through, a page at a time; `queue` is looked at as a whole. */
@@ -38,6 +39,8 @@ const HELD = `held as materialized (
   select id from ready where id > $1 and id <= $2
   union all
   select leased.id from lease, unnest(ids) as leased(id) where leased.id > $1 and leased.id <= $2
+  union all
+  select delivery_id from thread_waiting where delivery_id > $1 and delivery_id <= $2
 )`
 
 export const INVARIANTS: readonly Invariant[] = [
@@ -77,7 +80,7 @@ order by key limit $3`,
   },
   {
     name: 'none-lost',
-    says: 'A delivery that is not final is in the queue or in a lease',
+    says: 'A delivery that is not final is in the queue, in a lease, or waits for its turn',
     scope: 'delivery',
     sql: `
 with ${HELD}
@@ -85,37 +88,7 @@ select id, 'it waits, and nobody will find it' as detail from delivery
 where id > $1 and id <= $2 and state = ${ready} and not exists (select from held where held.id = delivery.id)
 order by id limit $3`,
   },
-  {
-    name: 'held-once',
-    says: 'A delivery is in one place only: once in the queue, or in one lease',
-    scope: 'queue',
-    sql: `
-select id, format('%s times in the queue, in %s leases', count(*) - sum(leased), sum(leased)) as detail
-from (select id, 0 as leased from ready union all select unnest(ids), 1 from lease) as held
-group by id having count(*) > 1
-order by id limit $1`,
-  },
-  {
-    name: 'settled-is-free',
-    says: 'Nothing that is settled is in the queue or in a lease',
-    scope: 'queue',
-    sql: `
-select held.id, case when state is null then format('in the %s, and unknown', place)
-  else format('in the %s, and settled as %s', place, state) end as detail
-from (select id, 'queue' as place from ready union all select unnest(ids), 'lease' from lease) as held
-left join delivery on delivery.id = held.id
-where state is distinct from ${ready}
-order by held.id limit $1`,
-  },
-  {
-    name: 'intent-has-lease',
-    says: 'What may be on its way to a provider is in a lease, so that its end is noticed',
-    scope: 'queue',
-    sql: `
-select id, format('lease %s is gone; deliveries %s', lease_id, array_to_string(ids[1:20], ', ')) as detail from intent
-where not exists (select from lease where lease.id = intent.lease_id)
-order by id limit $1`,
-  },
+  ...QUEUE_INVARIANTS.map((rule) => ({ ...rule, scope: 'queue' as const })),
   {
     name: 'state-is-known',
     says: 'A delivery has one of the known states, and a time of its end if and only if it is settled',

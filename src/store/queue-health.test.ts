@@ -20,6 +20,7 @@ suite('the health of the queue', () => {
       oldestDue: [],
       stops: [],
       ready: 0,
+      waiting: 0,
       leased: 0,
       deadLetters: { failed: 0, uncertain: 0 },
       partitionsMissing: 0,

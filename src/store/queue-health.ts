@@ -58,23 +58,25 @@ async function oldestDue(db: Queryable): Promise<QueueHealth['oldestDue']> {
   return rows.map(({ channel, lane, seconds }) => ({ channel, lane: laneOf(lane), seconds: Math.max(0, seconds ?? 0) }))
 }
 
-async function counts(db: Queryable): Promise<Pick<QueueHealth, 'ready' | 'leased' | 'deadLetters'>> {
-  const [row] = await db.query<{ ready: number; leased: number; failed: number; uncertain: number }>(
+async function counts(db: Queryable): Promise<Pick<QueueHealth, 'ready' | 'leased' | 'waiting' | 'deadLetters'>> {
+  const [row] = await db.query<{ ready: number; leased: number; waiting: number; failed: number; uncertain: number }>(
     `select (select count(*)::integer from ready) as ready,
+       (select count(*)::integer from thread_waiting) as waiting,
        (select coalesce(sum(cardinality(ids)), 0)::integer from lease) as leased,
        count(*) filter (where kind = 'failed')::integer as failed,
        count(*) filter (where kind = 'uncertain')::integer as uncertain
      from dead`,
   )
-  const { ready = 0, leased = 0, ...deadLetters } = row ?? { failed: 0, uncertain: 0 }
-  return { ready, leased, deadLetters }
+  const { ready = 0, leased = 0, waiting = 0, ...deadLetters } = row ?? { failed: 0, uncertain: 0 }
+  return { ready, leased, waiting, deadLetters }
 }
 
 /** By table; the partitions of one table count together. */
 async function deadTuples(db: Queryable): Promise<Record<string, number>> {
   const rows = await db.query<{ name: string; count: number }>(
     `select hot.name, coalesce(sum(n_dead_tup), 0)::float8 as count
-     from unnest(array['ready', 'lease', 'intent', 'inbox', 'notification', 'dead', 'idem', 'delivery']) as hot(name)
+     from unnest(array['ready', 'lease', 'intent', 'inbox', 'notification', 'dead', 'idem', 'delivery',
+       'thread', 'thread_waiting', 'collapse']) as hot(name)
      left join pg_inherits on inhparent = to_regclass(hot.name)
      left join pg_stat_user_tables on relid = coalesce(inhrelid, to_regclass(hot.name))
      group by 1 order by 1`,
