@@ -27,9 +27,9 @@ export const commands = (maxCommands: number): fc.Arbitrary<Iterable<Command>> =
       ...often(6, claim, start, send, finish),
       ...often(4, add),
       ...often(3, decide),
-      ...often(2, recover, cancel, release, passing(1, 5, 10)),
+      ...often(2, look, recover, cancel, release, passing(1, 5, 10)),
       ...often(1, passing(LEASE_SECONDS, LEASE_SECONDS + 1, RESEND_AFTER_SECONDS)),
-      ...often(1, look, finishUnsent, withdraw, startLate, finishAgain, renew, die, forget),
+      ...often(1, finishUnsent, withdraw, startLate, finishAgain, renew, die, forget),
     ],
     { maxCommands, size: 'max' },
   )

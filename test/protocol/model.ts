@@ -30,7 +30,8 @@ export type ModelDelivery = {
   isCounted: boolean
   isCancelled: boolean
   leaseId: string | null
-  letterSinceMs: number
+  /** Since when it is at its stage. */
+  sinceMs: number
 }
 
 /** `noted`: of a lease that was not taken as started, what has begun. */
@@ -51,9 +52,9 @@ export function newModel(nowMs: () => number) {
     const delivery = of(id)
     const life = after(delivery.life, name, verdict)
     if (!life) throw new Error(`"${name}" cannot happen to ${JSON.stringify(delivery)}`)
+    if (life.stage !== delivery.life.stage) delivery.sinceMs = nowMs()
     delivery.life = life
     if (life.stage !== 'lease' && life.stage !== 'begun') delivery.leaseId = null
-    if (life.stage === 'letter') delivery.letterSinceMs = nowMs()
     return delivery
   }
 
@@ -93,7 +94,7 @@ export function newModel(nowMs: () => number) {
         'id' | 'eventId' | 'channel' | 'lane' | 'priority' | 'runAtMs' | 'expiresAtMs' | 'isCounted' | 'life'
       >,
     ): void {
-      const rest = { queueLane: delivery.lane, isCancelled: false, leaseId: null, letterSinceMs: nowMs() }
+      const rest = { queueLane: delivery.lane, isCancelled: false, leaseId: null, sinceMs: nowMs() }
       deliveries.set(delivery.id, { ...delivery, ...rest })
     },
 
@@ -208,7 +209,7 @@ export function newModel(nowMs: () => number) {
     /** Dead letters that nobody dealt with for so long. */
     forget(seconds: number): number {
       const old = [...deliveries.values()].filter(
-        ({ life, letterSinceMs }) => life.stage === 'letter' && letterSinceMs < nowMs() - seconds * 1000,
+        ({ life, sinceMs }) => life.stage === 'letter' && sinceMs < nowMs() - seconds * 1000,
       )
       for (const { id, life } of old) change(id, life.state === 'failed' ? 'forget a failure' : 'give up a doubt')
       return old.length

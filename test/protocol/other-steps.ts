@@ -17,9 +17,9 @@ export const add = fc
     count: fc.integer({ min: 1, max: 3 }),
     lane: fc.constantFrom<Lane>('p2p', 'broadcast'),
     channel: fc.constantFrom(...channelNames),
-    priority: fc.nat({ max: 2 }),
+    priority: fc.constantFrom(1, 1, 1, 0, 2),
     // What is stored late, or comes back, was due before.
-    inSeconds: fc.constantFrom(0, 0, 0, 10, -10),
+    inSeconds: fc.constantFrom(0, 0, 0, 10, -400),
     expiresInSeconds: fc.constantFrom(null, null, null, 20),
     isCounted: fc.boolean(),
     past: fc.constantFrom<Past>('none', 'none', 'none', 'crashed twice', 'refused', 'doubtful'),

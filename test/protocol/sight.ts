@@ -11,22 +11,17 @@ export type Sight = ReturnType<typeof newSight>
 
 export function newSight(nowMs: () => number) {
   const claimedLast = new Map<string, number>()
-  const missedSince = new Map<string, number>()
 
   return {
     missed(worker: number, place: Place, deliveries: readonly ModelDelivery[]): void {
-      for (const { id, priority, runAtMs } of deliveries) {
+      for (const { priority, runAtMs, sinceMs } of deliveries) {
         expect(runAtMs).toBeLessThan((claimedLast.get(keyOf(worker, place, priority)) ?? -Infinity) - SLACK_MS)
-        const since = missedSince.get(`${worker} ${id}`) ?? nowMs()
-        expect(nowMs() - since).toBeLessThan(FULL_SWEEP_MS)
-        missedSince.set(`${worker} ${id}`, since)
+        expect(nowMs() - Math.max(runAtMs, sinceMs)).toBeLessThan(FULL_SWEEP_MS)
       }
     },
 
     saw(worker: number, place: Place, deliveries: readonly ModelDelivery[]): void {
       for (const { priority, runAtMs } of deliveries) claimedLast.set(keyOf(worker, place, priority), runAtMs)
-      for (const { id } of deliveries)
-        for (const key of missedSince.keys()) if (key.endsWith(` ${id}`)) missedSince.delete(key)
     },
   }
 }
