@@ -170,6 +170,25 @@ suite('a result that could not be recorded', () => {
   })
 })
 
+suite('a claim whose answer was lost', () => {
+  test.each([true, false])('is given back, and counts as begun no more: as started %s', async (asStarted) => {
+    const ids = await add(2)
+    const deaf = queueOver({
+      ...database.db,
+      async query(sql, params) {
+        const rows = await database.db.query(sql, params)
+        if (sql.includes('insert into lease')) throw new Error('the connection broke')
+        return rows as never
+      },
+    })
+
+    await expect(deaf.claim(at('p2p'), 10, { asStarted })).rejects.toThrow('broke')
+
+    await expect.poll(async () => idsOf(await queue.claim(at('p2p'), 10))).toEqual(ids)
+    expect(await countsOf(ids[0]!)).toEqual({ ready: 0, log: 0, dead: 0 })
+  })
+})
+
 suite('a claim that was taken as started', () => {
   test('is no note to write before the send', async () => {
     const { claim, ids } = await claimed(1, { asStarted: true })

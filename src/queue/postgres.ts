@@ -82,10 +82,20 @@ export function postgresQueue({
     }
   }
 
+  /** Where only the answer is lost, nobody knows what was claimed, and nobody has begun it: it must not count as begun. */
+  async function heard<Row>(leaseId: string, answer: Promise<Row[]>): Promise<Row[]> {
+    try {
+      return await answer
+    } catch (error) {
+      void db.query(RELEASE, [leaseId, null]).catch(() => {})
+      throw error
+    }
+  }
+
   return {
     async claim(place, limit, options = {}) {
       const claim = await prepareClaim(place, limit, options)
-      return claim.read(await db.query<ClaimedRow>(CLAIM, claim.params))
+      return claim.read(await heard(claim.leaseId, db.query<ClaimedRow>(CLAIM, claim.params)))
     },
 
     async due(places) {
@@ -120,15 +130,9 @@ export function postgresQueue({
     async finishAndClaim(leaseId, results, next) {
       const { isSent, params } = finishOf(leaseId, results)
       const claim = await prepareClaim(next.place, next.limit, next.options)
-      try {
-        const sql = isSent ? FINISH_SENT_AND_CLAIM : FINISH_AND_CLAIM
-        const rows = await db.query<ClaimedRow>(sql, [...params, ...claim.params])
-        return { recorded: recordedOf(results, rows[0]), claim: claim.read(rows) }
-      } catch (error) {
-        // Where only the answer was lost, nobody knows what was claimed, and nobody has begun it.
-        void db.query(RELEASE, [claim.leaseId, null]).catch(() => {})
-        throw error
-      }
+      const sql = isSent ? FINISH_SENT_AND_CLAIM : FINISH_AND_CLAIM
+      const rows = await heard(claim.leaseId, db.query<ClaimedRow>(sql, [...params, ...claim.params]))
+      return { recorded: recordedOf(results, rows[0]), claim: claim.read(rows) }
     },
 
     async release(leaseId, notBegun = []) {

@@ -1,5 +1,6 @@
 import { afterSilence } from '../../src/core/delivery-life.ts'
-import type { Claim, Place, Queue, Result } from '../../src/queue/queue.ts'
+import type { Claim, NextClaim, Place, Queue, Result } from '../../src/queue/queue.ts'
+import type { Line } from './open-queue.ts'
 import type { Answer, World } from './world.ts'
 import { CHANNELS, LEASE_SECONDS, type ChannelName } from './model.ts'
 
@@ -23,12 +24,13 @@ export type HeldClaim = {
  */
 export type Actor = ReturnType<typeof newActor>
 
-export function newActor(queue: Queue, world: World, nowMs: () => number) {
+export function newActor(queue: Queue, world: World, nowMs: () => number, line?: Line) {
   const claims: HeldClaim[] = []
   const told: { leaseId: string; results: Result[] }[] = []
 
   return {
     queue,
+    line,
     claims,
     /** What it tried to record before. */
     told,
@@ -37,6 +39,21 @@ export function newActor(queue: Queue, world: World, nowMs: () => number) {
       const claim = await queue.claim(place, limit, { asStarted })
       if (claim) claims.push(heldClaim(claim, nowMs() + LEASE_SECONDS * 1000))
       return claim
+    },
+
+    /** Records results and claims more, in one commit. */
+    async finishAndClaim(
+      held: HeldClaim,
+      ids: readonly string[],
+      draw: number,
+      next: NextClaim,
+    ): Promise<{ results: Result[]; recorded: string[]; claim: Claim | null }> {
+      const results = ids.map((id) => resultOf(held, id, draw))
+      told.push({ leaseId: held.leaseId, results })
+      const { recorded, claim } = await queue.finishAndClaim(held.leaseId, results, next)
+      for (const id of ids) held.over.add(id)
+      if (claim) claims.push(heldClaim(claim, nowMs() + LEASE_SECONDS * 1000))
+      return { results, recorded, claim }
     },
 
     /** A claim that was taken as started needs no note: it only may not be over. */

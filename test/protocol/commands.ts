@@ -4,9 +4,11 @@ import { add, cancel, decide, forget, passing, withdraw } from './other-steps.ts
 import type { Command } from './step.ts'
 import {
   claim,
+  claimUnheard,
   die,
   finish,
   finishAgain,
+  finishAndClaim,
   finishUnsent,
   look,
   recover,
@@ -25,11 +27,11 @@ export const commands = (maxCommands: number): fc.Arbitrary<Iterable<Command>> =
   fc.commands(
     [
       ...often(6, claim, start, send, finish),
-      ...often(4, add),
+      ...often(4, add, finishAndClaim),
       ...often(3, decide),
       ...often(2, look, recover, cancel, release, passing(1, 5, 10)),
       ...often(1, passing(LEASE_SECONDS, LEASE_SECONDS + 1, RESEND_AFTER_SECONDS)),
-      ...often(1, finishUnsent, withdraw, startLate, finishAgain, renew, die, forget),
+      ...often(1, claimUnheard, finishUnsent, withdraw, startLate, finishAgain, renew, die, forget),
     ],
     { maxCommands, size: 'max' },
   )

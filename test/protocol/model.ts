@@ -60,14 +60,14 @@ export function newModel(nowMs: () => number) {
 
   /** What was tried is a retry; what was not waits in its own lane. */
   function wait(delivery: ModelDelivery, seconds: number): void {
-    delivery.queueLane = delivery.life.attempt > 0 ? 'retry' : delivery.lane
+    delivery.queueLane = laneOf(delivery)
     delivery.runAtMs = Math.min(nowMs() + seconds * 1000, delivery.expiresAtMs ?? Infinity)
   }
 
   /** As it was, but what was tried before is a retry. */
   function giveBack(id: string, name: 'release' | 'release unbegun' | 'return'): void {
     const delivery = change(id, name)
-    delivery.queueLane = delivery.life.attempt > 0 ? 'retry' : delivery.lane
+    delivery.queueLane = laneOf(delivery)
   }
 
   function withdraw(id: string): number {
@@ -94,7 +94,7 @@ export function newModel(nowMs: () => number) {
         'id' | 'eventId' | 'channel' | 'lane' | 'priority' | 'runAtMs' | 'expiresAtMs' | 'isCounted' | 'life'
       >,
     ): void {
-      const rest = { queueLane: delivery.lane, isCancelled: false, leaseId: null, sinceMs: nowMs() }
+      const rest = { queueLane: laneOf(delivery), isCancelled: false, leaseId: null, sinceMs: nowMs() }
       deliveries.set(delivery.id, { ...delivery, ...rest })
     },
 
@@ -216,3 +216,5 @@ export function newModel(nowMs: () => number) {
     },
   }
 }
+
+const laneOf = ({ life, lane }: Pick<ModelDelivery, 'life' | 'lane'>): Lane => (life.attempt > 0 ? 'retry' : lane)

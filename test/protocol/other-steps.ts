@@ -21,35 +21,41 @@ export const add = fc
     // What is stored late, or comes back, was due before.
     inSeconds: fc.constantFrom(0, 0, 0, 10, -400),
     expiresInSeconds: fc.constantFrom(null, null, null, 20),
+    campaignId: fc.constantFrom(null, 1, 2),
     isCounted: fc.boolean(),
     past: fc.constantFrom<Past>('none', 'none', 'none', 'crashed twice', 'refused', 'doubtful'),
   })
-  .map(({ count, expiresInSeconds, isCounted, past, ...options }) =>
-    command('add', [{ count, expiresInSeconds, isCounted, past, ...options }], async (model, { time, nextId }) => {
-      const expires = expiresInSeconds === null ? {} : { expiresInSeconds }
-      const ids = await addDeliveries(time.db, nextId, count, { ...options, ...expires })
-      const rows = await time.db.query<{ id: string; event_id: string }>(
-        `with planned as (select id, event_id from delivery where id = any($1::bigint[])),
+  .map(({ count, expiresInSeconds, campaignId, isCounted, past, ...options }) =>
+    command(
+      'add',
+      [{ count, expiresInSeconds, campaignId, isCounted, past, ...options }],
+      async (model, { time, nextId }) => {
+        const expires = expiresInSeconds === null ? {} : { expiresInSeconds }
+        const campaign = campaignId === null ? {} : { campaignId }
+        const ids = await addDeliveries(time.db, nextId, count, { ...options, ...expires, ...campaign })
+        const rows = await time.db.query<{ id: string; event_id: string }>(
+          `with planned as (select id, event_id from delivery where id = any($1::bigint[])),
          counted as (update event set jobs_count = 1 from planned where event.id = planned.event_id and $2)
          select * from planned order by id`,
-        [ids, isCounted],
-      )
-      const life = lifeAfter(past)
-      if (past !== 'none') await writePast(time.db, ids, life)
-      for (const { id, event_id: eventId } of rows) {
-        model.add({
-          id,
-          eventId,
-          isCounted,
-          life,
-          channel: options.channel,
-          lane: options.lane,
-          priority: options.priority,
-          runAtMs: time.nowMs() + options.inSeconds * 1000,
-          expiresAtMs: expiresInSeconds === null ? null : time.nowMs() + expiresInSeconds * 1000,
-        })
-      }
-    }),
+          [ids, isCounted],
+        )
+        const life = lifeAfter(past)
+        if (past !== 'none') await writePast(time.db, ids, life)
+        for (const { id, event_id: eventId } of rows) {
+          model.add({
+            id,
+            eventId,
+            isCounted,
+            life,
+            channel: options.channel,
+            lane: options.lane,
+            priority: options.priority,
+            runAtMs: time.nowMs() + options.inSeconds * 1000,
+            expiresAtMs: expiresInSeconds === null ? null : time.nowMs() + expiresInSeconds * 1000,
+          })
+        }
+      },
+    ),
   )
 
 export const passing = (...times: number[]) =>

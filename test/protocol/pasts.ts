@@ -1,5 +1,6 @@
 import { STATES } from '../../src/core/delivery.ts'
 import { after, PLANNED, type ChangeName, type Life } from '../../src/core/delivery-life.ts'
+import { LANES } from '../../src/core/event.ts'
 import type { Verdict } from '../../src/core/errors.ts'
 import type { Db } from '../../src/db/db.ts'
 
@@ -35,11 +36,15 @@ export async function writePast(db: Db, ids: readonly string[], { state, stage, 
      unqueued as (
        delete from ready where id = any($1::bigint[]) and $3
      ),
+     -- What was tried is a retry.
+     retried as (
+       update ready set lane = $8, flow = 0 where id = any($1::bigint[]) and not $3 and $6::integer > 0
+     ),
      buried as (
        insert into dead (delivery_id, kind, reason) select id, $4, 'before' from unnest($1::bigint[]) as id where $3
      )
      update delivery set state = $5, attempt = $6, crashes = $7, finished_at = case when $3 then now() end
      where id = any($1::bigint[])`,
-    [ids, verdicts, stage === 'letter', state, STATES[state], attempt, crashes],
+    [ids, verdicts, stage === 'letter', state, STATES[state], attempt, crashes, LANES.retry],
   )
 }

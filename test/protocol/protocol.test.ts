@@ -5,7 +5,7 @@ import { newActor } from './actor.ts'
 import { emptyBooks, expectLaws } from './books.ts'
 import { commands, planned } from './commands.ts'
 import { newModel } from './model.ts'
-import { openQueue } from './open-queue.ts'
+import { lineTo, openQueue } from './open-queue.ts'
 import { newSight } from './sight.ts'
 import { virtualTime, type VirtualTime } from './virtual-time.ts'
 import { ACTORS } from './step.ts'
@@ -29,7 +29,10 @@ suite('claims, leases and results', () => {
         await time.reset()
         const model = newModel(time.nowMs)
         const world = newWorld()
-        const actors = Array.from({ length: ACTORS }, () => newActor(openQueue(time, nextId), world, time.nowMs))
+        const actors = Array.from({ length: ACTORS }, () => {
+          const line = lineTo(time)
+          return newActor(openQueue(time, nextId, line.db), world, time.nowMs, line)
+        })
         const real = { time, actors, world, sight: newSight(time.nowMs), nextId }
 
         for (const step of plan) await step.run(model, real)

@@ -1,37 +1,92 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { LANE_NAMES } from '../../src/core/event.ts'
-import type { ClaimedDelivery, Place } from '../../src/queue/queue.ts'
+import type { Claim, ClaimedDelivery, NextClaim, Place } from '../../src/queue/queue.ts'
 import { answered, notBegun, open, sendable, startable, type HeldClaim } from './actor.ts'
-import { CHANNELS } from './model.ts'
+import { CHANNELS, type Model, type ModelDelivery } from './model.ts'
+import type { Sight } from './sight.ts'
 import { actor, command, draw, pick, picks, some, withClaim } from './step.ts'
 import { ANSWERS } from './world.ts'
 
 export const PLACES = Object.keys(CHANNELS).flatMap((channel) => LANE_NAMES.map((lane): Place => ({ channel, lane })))
 
 /** Mostly where something is due. */
-export const claim = fc
-  .tuple(actor, draw, fc.integer({ min: 1, max: 4 }), fc.boolean())
-  .map(([a, d, limit, mayStart]) =>
-    command('claim', [a, d, limit, mayStart], async (model, { actors, sight }) => {
-      const busy = PLACES.filter((one) => model.due(one).length > 0)
-      const place = pick(d % 8 === 0 || busy.length === 0 ? PLACES : busy, d)!
-      const due = model.due(place)
+const placeToClaim = (model: Model, d: number): Place => {
+  const busy = PLACES.filter((one) => model.due(one).length > 0)
+  return pick(d % 8 === 0 || busy.length === 0 ? PLACES : busy, d)!
+}
 
-      const asStarted = mayStart && place.channel === 'eager'
-      const claimed = await actors[a]!.claim(place, limit, asStarted)
+/** What a claim took is what was due, as it was, and it has overlooked no more than it may. */
+function expectClaimed(
+  { model, sight, worker }: { model: Model; sight: Sight; worker: number },
+  { place, limit, options: { asStarted = false } }: NextClaim,
+  due: readonly ModelDelivery[],
+  claimed: Claim | null,
+): void {
+  const ids = claimed?.deliveries.map(({ id }) => id) ?? []
+  expect(due.map(({ id }) => id)).toEqual(expect.arrayContaining(ids))
+  expect(new Set(ids).size).toBe(ids.length)
+  expect(ids.length).toBeLessThanOrEqual(limit)
+  const missed = due.filter(({ id }) => !ids.includes(id))
+  if (!claimed?.hasMore) sight.missed(worker, place, missed)
+  sight.saw(worker, place, ids.map(model.of))
+  expect(claimed?.deliveries.map(essence) ?? []).toEqual(ids.map((id) => model.essence(id)))
+  if (claimed) model.claim(claimed.leaseId, ids, asStarted)
+}
 
-      const ids = claimed?.deliveries.map(({ id }) => id) ?? []
-      expect(due.map(({ id }) => id)).toEqual(expect.arrayContaining(ids))
-      expect(new Set(ids).size).toBe(ids.length)
-      expect(ids.length).toBeLessThanOrEqual(limit)
-      const missed = due.filter(({ id }) => !ids.includes(id))
-      if (!claimed?.hasMore) sight.missed(a, place, missed)
-      sight.saw(a, place, ids.map(model.of))
-      expect(claimed?.deliveries.map(essence) ?? []).toEqual(ids.map((id) => model.essence(id)))
-      if (claimed) model.claim(claimed.leaseId, ids, asStarted)
-    }),
-  )
+const nextClaim = fc.record({ d: draw, limit: fc.integer({ min: 1, max: 4 }), mayStart: fc.boolean() })
+const claimOf = (model: Model, { d, limit, mayStart }: { d: number; limit: number; mayStart: boolean }): NextClaim => {
+  const place = placeToClaim(model, d)
+  return { place, limit, options: { asStarted: mayStart && place.channel === 'eager' } }
+}
+
+export const claim = fc.tuple(actor, nextClaim).map(([a, wish]) =>
+  command('claim', [a, wish], async (model, { actors, sight }) => {
+    const next = claimOf(model, wish)
+    const due = model.due(next.place)
+
+    const claimed = await actors[a]!.claim(next.place, next.limit, next.options.asStarted ?? false)
+
+    expectClaimed({ model, sight, worker: a }, next, due, claimed)
+  }),
+)
+
+/** What was claimed is nobody's, and goes back. */
+export const claimUnheard = fc.tuple(actor, nextClaim).map(([a, wish]) =>
+  command('claim unheard', [a, wish], async (model, { actors }) => {
+    const { queue, line } = actors[a]!
+    const { place, limit, options } = claimOf(model, wish)
+
+    await expect(line?.losing(() => queue.claim(place, limit, options))).rejects.toThrow('broke')
+  }),
+)
+
+/** As a worker does that has free slots for what is next. */
+export const finishAndClaim = fc.tuple(draw, picks, draw, nextClaim, fc.boolean()).map(([c, bits, d, wish, isLost]) =>
+  command('finish and claim', [c, bits, d, wish, isLost], async (model, { actors, sight }) => {
+    const able = actors.flatMap((worker, index) =>
+      worker.claims.filter((one) => answered(one).length > 0).map((held) => ({ worker, index, held })),
+    )
+    const chosen = pick(able, c)
+    if (!chosen) return
+    const { worker, index, held } = chosen
+    const ids = some(answered(held), bits)
+    const next = claimOf(model, wish)
+    const due = model.due(next.place)
+
+    if (isLost) {
+      await expect(worker.line?.losing(() => worker.finishAndClaim(held, ids, d, next))).rejects.toThrow('broke')
+      model.finish(held.leaseId, worker.told.at(-1)!.results)
+      for (const id of ids) held.over.add(id)
+      return
+    }
+    const { results, recorded, claim: claimed } = await worker.finishAndClaim(held, ids, d, next)
+
+    // One statement sees what was before it: what it gives back is for the next claim.
+    expectClaimed({ model, sight, worker: index }, next, due, claimed)
+    expect(recorded.toSorted()).toEqual(model.finish(held.leaseId, results).toSorted())
+  }),
+)
 
 /** Looks for all places at once, as a worker does that waits. */
 export const look = actor.map((a) =>
