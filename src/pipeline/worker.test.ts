@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
-import { afterAll, afterEach, beforeAll, expect, suite, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, suite, test, vi } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import { addDeliveries } from '../../test/deliveries.ts'
 import { STATES } from '../core/delivery.ts'
@@ -28,6 +28,7 @@ suite('a worker', () => {
     database = await freshDatabase()
   })
   afterEach(async () => {
+    vi.restoreAllMocks()
     letGo?.()
     await worker?.stop(1)
     worker = undefined
@@ -88,6 +89,13 @@ suite('a worker', () => {
     await expect
       .poll(() => worker?.check().catch((error: Error) => error.message), { timeout: 10_000 })
       .toBe('stopped turning: email p2p')
+  })
+
+  test('is not stuck because the clock on the wall was set', async () => {
+    start(async () => {})
+    vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 3_600_000)
+
+    await expect(worker?.check()).resolves.toBeUndefined()
   })
 
   test('takes no more at once than it has slots for', async () => {

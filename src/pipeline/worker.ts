@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LANE_NAMES } from '../core/event.ts'
 import type { Channel } from '../channels/channel.ts'
@@ -91,7 +92,7 @@ export function startWorker(
     },
 
     async check() {
-      const stuck = [...loops.values()].filter((loop) => Date.now() - loop.turnedAt() > stuckMs)
+      const stuck = [...loops.values()].filter((loop) => performance.now() - loop.turnedAt() > stuckMs)
       if (stuck.length > 0) {
         throw new Error(`stopped turning: ${stuck.map(({ place }) => nameOf(place)).join(', ')}`)
       }

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Claim, NextClaim, Place, Queue, Throttle } from './queue.ts'
@@ -47,7 +48,7 @@ export type ClaimLoop = {
   nudge(): void
   /** Somebody looked on its behalf, and there was nothing. */
   turn(): void
-  /** When it last looked for work or ended any. */
+  /** When it last looked for work or ended any, by `performance.now()`. */
   turnedAt(): number
   /** Takes slots for what somebody else claims; `release`, or the end of what `take` gets, gives them back. */
   reserve(count: number): boolean
@@ -69,7 +70,7 @@ export function claimLoop(
 ): ClaimLoop {
   const limits = throttle?.limits(place.channel) ? throttle : undefined
   const running = new Set<Promise<void>>()
-  let turnedAt = Date.now()
+  let turnedAt = performance.now()
   let busy = 0
   let wake: (() => void) | undefined
   // A wake that comes while it is looking must not be lost: it looks once more.
@@ -91,7 +92,7 @@ export function claimLoop(
 
   function giveBack(count: number): void {
     const wasFull = busy >= slots
-    turnedAt = Date.now()
+    turnedAt = performance.now()
     busy -= count
     if (wasFull && count > 0) nudge()
   }
@@ -124,7 +125,7 @@ export function claimLoop(
     return {
       claim: { place, limit, options: { asStarted } },
       take(claim) {
-        turnedAt = Date.now()
+        turnedAt = performance.now()
         hasMore = claim?.hasMore ?? false
         busy -= limit - (claim?.deliveries.length ?? 0)
         if (claim) take(claim)
@@ -141,14 +142,14 @@ export function claimLoop(
     const grant = await limits?.grant({ ...place, count: wanted })
     const limit = Math.min(wanted, grant?.count ?? wanted)
     if (limit <= 0) {
-      turnedAt = Date.now()
+      turnedAt = performance.now()
       await pause(grant?.retryAfterMs ?? ASK_AGAIN_MS)
       return true
     }
     let claimed = 0
     try {
       const claim = await queue.claim(place, limit, { asStarted })
-      turnedAt = Date.now()
+      turnedAt = performance.now()
       if (!claim) return false
       claimed = claim.deliveries.length
       busy += claimed
@@ -187,7 +188,7 @@ export function claimLoop(
     isIdle: () => wake !== undefined && busy < slots,
     nudge,
     turn: () => {
-      turnedAt = Date.now()
+      turnedAt = performance.now()
     },
     turnedAt: () => turnedAt,
     reserve: (count) => {

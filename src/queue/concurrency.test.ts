@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, beforeEach, expect, suite, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, suite, test, vi } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import { STATES } from '../core/delivery.ts'
 import type { Lane } from '../core/event.ts'
@@ -21,6 +21,7 @@ beforeAll(async () => {
   queue = queueOver(database.db)
 })
 afterAll(() => database.close())
+afterEach(() => vi.restoreAllMocks())
 beforeEach(() => database.db.query('truncate event, delivery, ready, lease, intent, dead, attempt_log'))
 
 suite('a result whose answer was lost', () => {
@@ -136,6 +137,20 @@ suite('a lease that is taken over', () => {
 })
 
 suite('a result that could not be recorded', () => {
+  test('is tried again, whatever becomes of the clock on the wall', async () => {
+    const { claim, ids } = await claimed(1)
+    const finish = vi.spyOn(queue, 'finish').mockImplementationOnce(() => {
+      vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 3_600_000)
+      return Promise.reject(new Error('the connection broke'))
+    })
+    const record = recorder(queue, claim, { leaseSeconds: 30 })
+
+    const isRecorded = await record.finish({ id: ids[0]!, state: 'sent' })
+    await record.end()
+
+    expect([isRecorded, finish.mock.calls.length]).toEqual([true, 2])
+  })
+
   test('takes nothing from the others, and its delivery goes back to the queue', async () => {
     const { claim, leaseId, ids } = await claimed(2)
     const [lost, sent] = ids

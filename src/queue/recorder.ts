@@ -96,12 +96,12 @@ export function recorder(
   }
 
   async function persistently<Output>(write: () => Promise<Output>): Promise<Output> {
-    const giveUpAt = Date.now() + leaseMs
+    const giveUpAtMs = performance.now() + leaseMs
     for (;;) {
       try {
         return await write()
       } catch (error) {
-        if (Date.now() > giveUpAt) throw error
+        if (performance.now() > giveUpAtMs) throw error
         await sleep(RECORD_AGAIN_MS)
       }
     }
