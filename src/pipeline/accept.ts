@@ -11,7 +11,7 @@ import type { Queryable } from '../db/db.ts'
 import type { Ports } from '../ports.ts'
 import { inProgress, itemError, replay, replayBatch, storeBatch } from '../store/accept-batch.ts'
 import type { Accepts } from '../store/coalesced-accepts.ts'
-import { replayOf, storeDeduped } from '../store/dedupe.ts'
+import { findDuplicate, replayOf, storeDeduped } from '../store/dedupe.ts'
 import { placesOf, type Accepted, type EventRows } from '../store/event-rows.ts'
 import { findKeys, idempotencyKey } from '../store/idempotency.ts'
 
@@ -88,10 +88,14 @@ export async function acceptBatch(
 
 /** Null when one of its keys is known. */
 async function store(ports: AcceptPorts, rows: EventRows): Promise<Accepted | null> {
-  if (!rows.dedupe) {
+  if (!rows.dedupe || rows.keys.length === 0) {
     const isStored = await ports.accepts.store(rows)
-    return isStored ? { event_id: rows.event_id, jobs_count: rows.jobs_count, isReplay: false } : null
+    if (isStored) return { event_id: rows.event_id, jobs_count: rows.jobs_count, isReplay: false }
+    if (!rows.dedupe) return null
+    const first = await findDuplicate(ports.db, rows)
+    if (first) return first
   }
+  // With keys of both kinds it stands or falls as a whole; or its dedupe key was taken, and is free by now.
   const accepted = await storeDeduped(ports.db, rows)
   if (accepted && !accepted.deduplicated) ports.queue.wake(placesOf([rows]))
   return accepted

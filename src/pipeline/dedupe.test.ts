@@ -126,6 +126,18 @@ suite('a dedupe key', () => {
     expect(await violations(database.db)).toEqual([])
   })
 
+  test('of events without ids is looked after in shared statements, and hinders no others', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, (_, n) =>
+        steps.accept(n % 4 === 0 ? { title: `${n}` } : { title: `${n}`, dedupe_key: `order-${n % 50}` }),
+      ),
+    )
+
+    expect(answers.filter(({ deduplicated }) => deduplicated)).toHaveLength(100)
+    expect(await eventIds()).toHaveLength(100)
+    expect((await database.db.query('select from event group by xmin')).length).toBeLessThan(20)
+  })
+
   test('within one batch lets the first one through, and the batch is answered alike again', async () => {
     const events = [paid('a'), paid('x', { dedupe_key: 'order-8' }), paid('b')]
 

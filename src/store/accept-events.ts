@@ -33,12 +33,14 @@ export async function acceptEvents(
   events: readonly EventRows[],
   options: { instant?: Instant; batchKey?: BatchKey; mayRepeat: boolean },
 ): Promise<StoredEvents> {
-  const { sql, params } = acceptStatement({ events, ...options })
+  // Of an event whose dedupe key is taken nothing is stored either.
+  const mayRepeat = options.mayRepeat || events.some(({ dedupe }) => dedupe !== null)
+  const { sql, params } = acceptStatement({ events, ...options, mayRepeat })
   const rows = await db.query<{ event_id: string; user_id?: string | null } & InboxPlace>(sql, params)
   const places = new Map<string, InboxPlace>()
   for (const { event_id, user_id, ...place } of rows) if (user_id) places.set(`${event_id} ${user_id}`, place)
   return {
-    ids: new Set(options.mayRepeat ? rows.map((row) => row.event_id) : events.map(({ id }) => id)),
+    ids: new Set(mayRepeat ? rows.map((row) => row.event_id) : events.map(({ id }) => id)),
     placeOf: (eventId, userId) => places.get(`${eventId} ${userId}`),
   }
 }

@@ -9,7 +9,10 @@ import { instantClaims } from './instant-claims.ts'
 
 /** Stores single events; those that come at the same time share a statement and a commit. */
 export type Accepts = {
-  /** True once the event is stored; false, and nothing is stored, when one of its keys is known. */
+  /**
+   * True once the event is stored; false, and nothing is stored, when one of its keys is known, or its dedupe key is taken.
+   * Not for events that have both kinds of keys.
+   */
   store(rows: EventRows): Promise<boolean>
 }
 
@@ -73,7 +76,9 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
         one.collapseKeys.some((key) => collapsing.has(key) || passed.has(key)) ||
         one.threads.some((key) => ordering.has(key) || overtaken.has(key))
       for (const key of one.collapseKeys) passed.add(key)
-      if (!hasRoom || mustWait) {
+      // Those with dedupe keys need a statement of another kind.
+      const isOfKind = !group[0] || (group[0].rows.dedupe === null) === (one.rows.dedupe === null)
+      if (!hasRoom || mustWait || !isOfKind) {
         left.push(one)
         for (const key of one.threads) overtaken.add(key)
         continue
@@ -151,8 +156,7 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
 
 async function storeAlone(db: Queryable, rows: EventRows): Promise<boolean> {
   try {
-    await acceptEvents(db, [rows], { mayRepeat: false })
-    return true
+    return (await acceptEvents(db, [rows], { mayRepeat: false })).ids.has(rows.id)
   } catch (error) {
     if (isKeyKnown(error)) return false
     throw error

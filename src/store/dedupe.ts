@@ -24,6 +24,17 @@ export async function storeDeduped(db: Db, rows: EventRows): Promise<Accepted | 
   }
 }
 
+/** The event that has the dedupe key at this moment, as the answer to another one; null when there is none. */
+export async function findDuplicate(db: Queryable, { dedupe }: EventRows): Promise<Accepted | null> {
+  const [first] = await db.query<{ public_event_id: string; jobs_count: number }>(
+    'select public_event_id, coalesce(jobs_count, 0) as jobs_count from dedupe where key = $1',
+    [dedupe?.key],
+  )
+  return first
+    ? { event_id: first.public_event_id, jobs_count: first.jobs_count, isReplay: false, deduplicated: true }
+    : null
+}
+
 /** Of events that were not stored, the answers of those whose dedupe key another event has. */
 export async function answerDuplicates(tx: Queryable, rows: readonly EventRows[]): Promise<Map<string, Accepted>> {
   const answers = new Map<string, Accepted>()
