@@ -12,20 +12,22 @@ import { command, draw, pick } from './step.ts'
 const DAY_SECONDS = 86_400
 const channelNames = Object.keys(CHANNELS) as ChannelName[]
 
-export const add = fc
-  .record({
-    count: fc.integer({ min: 1, max: 3 }),
-    lane: fc.constantFrom<Lane>('p2p', 'broadcast'),
-    channel: fc.constantFrom(...channelNames),
-    priority: fc.constantFrom(1, 1, 1, 0, 2),
-    // What is stored late, or comes back, was due before.
-    inSeconds: fc.constantFrom(0, 0, 0, 10, -400),
-    expiresInSeconds: fc.constantFrom(null, null, null, 20),
-    campaignId: fc.constantFrom(null, 1, 2),
-    isCounted: fc.boolean(),
-    past: fc.constantFrom<Past>('none', 'none', 'none', 'crashed twice', 'refused', 'doubtful'),
-  })
-  .map(({ count, expiresInSeconds, campaignId, isCounted, past, ...options }) =>
+const ANY = {
+  count: fc.integer({ min: 1, max: 3 }),
+  lane: fc.constantFrom<Lane>('p2p', 'broadcast'),
+  channel: fc.constantFrom(...channelNames),
+  priority: fc.constantFrom(1, 1, 1, 0, 2),
+  // What is stored late, or comes back, was due before.
+  inSeconds: fc.constantFrom(0, 0, 0, 10, -400),
+  expiresInSeconds: fc.constantFrom(null, null, null, 20),
+  campaignId: fc.constantFrom(null, 1, 2),
+  isCounted: fc.boolean(),
+  past: fc.constantFrom<Past>('none', 'none', 'none', 'crashed twice', 'refused', 'doubtful'),
+}
+
+/** Deliveries that are planned, of some kinds where that is wished. */
+export const adding = (wished: Partial<typeof ANY> = {}) =>
+  fc.record({ ...ANY, ...wished }).map(({ count, expiresInSeconds, campaignId, isCounted, past, ...options }) =>
     command(
       'add',
       [{ count, expiresInSeconds, campaignId, isCounted, past, ...options }],

@@ -40,16 +40,17 @@ const claimOf = (model: Model, { d, limit, mayStart }: { d: number; limit: numbe
   return { place, limit, options: { asStarted: mayStart && place.channel === 'eager' } }
 }
 
-export const claim = fc.tuple(actor, nextClaim).map(([a, wish]) =>
-  command('claim', [a, wish], async (model, { actors, sight }) => {
-    const next = claimOf(model, wish)
-    const due = model.due(next.place)
+export const claimBy = (who: fc.Arbitrary<number>) =>
+  fc.tuple(who, nextClaim).map(([a, wish]) =>
+    command('claim', [a, wish], async (model, { actors, sight }) => {
+      const next = claimOf(model, wish)
+      const due = model.due(next.place)
 
-    const claimed = await actors[a]!.claim(next.place, next.limit, next.options.asStarted ?? false)
+      const claimed = await actors[a]!.claim(next.place, next.limit, next.options.asStarted ?? false)
 
-    expectClaimed({ model, sight, worker: a }, next, due, claimed)
-  }),
-)
+      expectClaimed({ model, sight, worker: a }, next, due, claimed)
+    }),
+  )
 
 /** What was claimed is nobody's, and goes back. */
 export const claimUnheard = fc.tuple(actor, nextClaim).map(([a, wish]) =>
@@ -89,17 +90,18 @@ export const finishAndClaim = fc.tuple(draw, picks, draw, nextClaim, fc.boolean(
 )
 
 /** Looks for all places at once, as a worker does that waits. */
-export const look = actor.map((a) =>
-  command('look', [a], async (model, { actors, sight }) => {
-    const found = await actors[a]!.queue.due(PLACES)
+export const lookBy = (who: fc.Arbitrary<number>) =>
+  who.map((a) =>
+    command('look', [a], async (model, { actors, sight }) => {
+      const found = await actors[a]!.queue.due(PLACES)
 
-    for (const place of PLACES) {
-      const isFound = found.some(({ channel, lane }) => channel === place.channel && lane === place.lane)
-      if (isFound) expect(model.due(place)).not.toEqual([])
-      else sight.missed(a, place, model.due(place))
-    }
-  }),
-)
+      for (const place of PLACES) {
+        const isFound = found.some(({ channel, lane }) => channel === place.channel && lane === place.lane)
+        if (isFound) expect(model.due(place)).not.toEqual([])
+        else sight.missed(a, place, model.due(place))
+      }
+    }),
+  )
 
 const essence = ({ id, attempt, crashes, is_expired, is_cancelled }: ClaimedDelivery) => ({
   id,
