@@ -4,6 +4,7 @@ import type { TestApp } from '../app.ts'
 import { oneOf } from './random.ts'
 
 export type Load = {
+  /** At least so many. */
   events: number
   users: number
   /** A file that gets a line for each event that was answered with 202. */
@@ -11,6 +12,8 @@ export type Load = {
   random: () => number
   /** Whether more may be sent, when so many were accepted. */
   mayGoOn: (accepted: number) => boolean
+  /** More than `events` are sent until this is true. */
+  mayEnd: () => boolean
   /** Requests at the same time. */
   callers: number
 }
@@ -44,13 +47,14 @@ export function startLoad(
   }
 
   async function caller(): Promise<void> {
-    while (next < load.events) {
+    while (next < load.events || !load.mayEnd()) {
       if (!load.mayGoOn(accepted)) {
         await sleep(10)
         continue
       }
       const count = random() < 0.5 ? 1 : Math.ceil(random() * MAX_BATCH)
-      const events = Array.from({ length: Math.min(count, load.events - next) }, event)
+      const left = load.events - next
+      const events = Array.from({ length: left > 0 ? Math.min(count, left) : count }, event)
       const answers = events.length === 1 ? [await untilAccepted('/api/v1/events', events[0])] : await batch(events)
       accepted += answers.length
       for (const answer of answers) appendFileSync(load.acceptedLog, `${JSON.stringify(answer)}\n`)
