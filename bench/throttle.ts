@@ -65,7 +65,8 @@ function show({ name, hasList, personalPerSecond }: Run, seconds: number, sent: 
   const waits = counted.flatMap(({ waitedMs }) => waitedMs ?? [])
   console.log(`\n${name}`)
   const rate = counted.length / (seconds - WARM_UP_SECONDS)
-  console.log(`  sent ${rate.toFixed(2)}/s, in the fullest second ${most(sent.map(({ at }) => at))}`)
+  const [all, afterwards] = [most(sent.map(({ at }) => at)), most(counted.map(({ at }) => at))]
+  console.log(`  sent ${rate.toFixed(2)}/s, in the fullest second ${all}, of those after the first ${afterwards}`)
   if (hasList) console.log(`  of the list in the fullest second ${most(lists.map(({ at }) => at))}`)
   if (personalPerSecond === 0) return
   const [p50, p99] = [percentile(waits, 50), percentile(waits, 99)].map((ms) => ms.toFixed(2))

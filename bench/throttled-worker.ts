@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
-import { heedingChannel } from '../src/accounts/heeding-channel.ts'
+import { heedingChannels } from '../src/accounts/heeding-channel.ts'
 import { providerAccounts } from '../src/accounts/provider-accounts.ts'
 import type { Channel } from '../src/channels/channel.ts'
 import { idGenerator } from '../src/core/id.ts'
@@ -60,17 +60,15 @@ export async function runThrottledWorker(task: ThrottleTask): Promise<void> {
       return {}
     },
   }
-  const accounts = providerAccounts(
-    { db, channels: new Map([['letter', letter]]), metrics, log },
-    { reservePercent, isShared: true },
-  )
-  const channels = new Map([['letter', heedingChannel(letter, accounts)]])
+  const channels = new Map([['letter', letter]])
+  const accounts = providerAccounts({ db, channels, metrics, log }, { reservePercent, isShared: true })
+  const heeding = heedingChannels(channels, accounts)
   if (number === 0) await makeTypes()
   const types = eventTypes({ db })
   const renderer = liquidRenderer()
   const ports = { db, queue, directory: databaseDirectory(db), channels, eventTypes: types, renderer, metrics, log }
   const worker = startWorker(ports, { slots: 50, batchSize: 50, throttle: accounts }, (claim, signal, onOver) =>
-    deliver(ports, OPTIONS, claim, signal, onOver),
+    deliver({ ...ports, channels: heeding[claim.lane] }, OPTIONS, claim, signal, onOver),
   )
   const newLease = () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: LEASE_SECONDS })
   const accepts = coalescedAccepts(db, queue, { ...worker.instant, newLease })

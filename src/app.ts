@@ -1,6 +1,5 @@
 import type { Logger } from 'pino'
-import type { Accounts } from './accounts/accounts.ts'
-import { heedingChannel } from './accounts/heeding-channel.ts'
+import { heedingChannels } from './accounts/heeding-channel.ts'
 import { providerAccounts } from './accounts/provider-accounts.ts'
 import { memoryBus } from './bus/memory.ts'
 import { postgresBus } from './bus/postgres.ts'
@@ -110,15 +109,8 @@ export async function startApp(config: Config, { log, channels: definitions = al
     const renderer = liquidRenderer()
     closers.push(() => renderer.close())
     const channelPorts = { bus, mailOutbox: mailOutbox(db) }
-    const opened = openChannels(config.channels, channelPorts, config.RETRY_SECONDS, definitions)
-    closers.push(() => closeChannels(opened))
-    const sends = config.ROLES.includes('worker')
-    const accounts = providerAccounts(
-      { db, channels: sends ? opened : new Map(), metrics, log },
-      { reservePercent: config.P2P_RESERVE_PERCENT, isShared: !isEmbedded },
-    )
-    closers.push(() => accounts.close())
-    const channels = new Map([...opened].map(([name, channel]) => [name, heedingChannel(channel, accounts)]))
+    const channels = openChannels(config.channels, channelPorts, config.RETRY_SECONDS, definitions)
+    closers.push(() => closeChannels(channels))
     const queue = postgresQueue({
       db,
       nextId,
@@ -144,7 +136,7 @@ export async function startApp(config: Config, { log, channels: definitions = al
     const address = { url: '' }
     const publicUrl = (): string => config.PUBLIC_URL ?? address.url
     closers.push(startChores(ports, config, number))
-    const worker = sends ? runWorker(ports, accounts, config, publicUrl) : null
+    const worker = config.ROLES.includes('worker') ? runWorker(ports, config, publicUrl, isEmbedded) : null
     if (worker) {
       checks.push({ name: 'worker', check: () => worker.check() })
       closers.push((seconds) => worker.stop(seconds))
@@ -208,7 +200,10 @@ const retentionDays = (config: Config): RetentionDays => ({
   deadLetters: config.RETENTION_DAYS_DEAD_LETTERS,
 })
 
-function runWorker(ports: Ports, accounts: Accounts, config: Config, publicUrl: () => string): Worker {
+function runWorker(ports: Ports, config: Config, publicUrl: () => string, isEmbedded: boolean): Worker {
+  const limits = { reservePercent: config.P2P_RESERVE_PERCENT, isShared: !isEmbedded }
+  const accounts = providerAccounts(ports, limits)
+  const channels = heedingChannels(ports.channels, accounts)
   const options = {
     defaultLocale: config.DEFAULT_LOCALE,
     publicUrl,
@@ -217,11 +212,12 @@ function runWorker(ports: Ports, accounts: Accounts, config: Config, publicUrl: 
     uncertainResendSeconds: config.UNCERTAIN_RESEND_SECONDS,
   }
   const settings = { slots: config.WORKER_CONCURRENCY, batchSize: BATCH_SIZE, throttle: accounts }
-  return startWorker(ports, settings, (claim, signal, hands) => {
+  const worker = startWorker(ports, settings, (claim, signal, onOver) => {
     const { channel, lane } = claim
     const onUnsent = (): void => accounts.giveBack({ channel, lane, count: 1 })
-    return deliver(ports, { ...options, onUnsent }, claim, signal, hands)
+    return deliver({ ...ports, channels: channels[lane] }, { ...options, onUnsent }, claim, signal, onOver)
   })
+  return { ...worker, stop: (seconds) => worker.stop(seconds).finally(() => accounts.close()) }
 }
 
 async function closeChannels(channels: Ports['channels']): Promise<void> {

@@ -16,6 +16,8 @@ export type AccountTokens = {
   /** All or none, without asking the database. */
   grantNow(lane: Lane, count: number): boolean
   giveBack(lane: Lane, count: number): void
+  /** When the next of the messages that were granted may go, in milliseconds of this process's clock. */
+  nextMoment(lane: Lane, now: number): number
   /** What is in hand counts no more. */
   drop(): void
   close(): void
@@ -28,6 +30,11 @@ const TURN_MS = 5
 const DATABASE_AWAY_MS = 1000
 /** How long somebody who asks in vain waits here for what others give back. */
 const HOLD_MS = 100
+/** Claiming and rendering take now more, now less: each message goes so long after its slot, so that they still go evenly. */
+const MAX_BUFFER_MS = 150
+/** But with a fast account not so long that many are held for it. */
+const BUFFERED_SLOTS = 10
+const LOST_MS = 1000
 
 /**
  * Slots come out of the database in chunks, some ahead of their time, and are used at their time. What is for one person
@@ -76,6 +83,9 @@ export function accountTokens(flow: Flow, take: Take): AccountTokens {
 
     giveBack: (lane, count) => handOf(lane).giveBack(lane, count),
 
+    // What is for one person was paid for as it came, and waits for nothing.
+    nextMoment: (lane, now) => (lane === 'p2p' ? now : bulk.nextMoment(now)),
+
     drop() {
       bulk.drop()
       personal.drop()
@@ -89,12 +99,16 @@ export function accountTokens(flow: Flow, take: Take): AccountTokens {
 function hand(flow: Flow, most: number, take: (wanted: number) => Promise<TakenSlots>) {
   const pool = slotPool()
   const lanes = turns<Lane>()
+  const bufferMs = Math.min(MAX_BUFFER_MS, BUFFERED_SLOTS * flow.intervalSeconds * 1000)
   const tickMs = flow.intervalSeconds * 1000 < TICK_MS ? TICK_MS : 0
   // Grows while everything is used, as what is taken and not used is lost to the others.
   let appetite = 1
   let askAgainAt = 0
   let asking: Promise<void> | null = null
   let returned = Promise.withResolvers<void>()
+  /** When each granted message goes, in order. */
+  const moments: number[] = []
+  let lastMoment = 0
 
   async function ask(count: number): Promise<void> {
     const taken = await take(Math.min(appetite, count))
@@ -115,9 +129,10 @@ function hand(flow: Flow, most: number, take: (wanted: number) => Promise<TakenS
     const now = performance.now()
     const due = pool.due(now)
     const share = lanes.share(lane, due, now)
-    const granted = pool.take(Math.min(count, share), now)
+    const slots = pool.take(Math.min(count, share), now)
+    if (lane !== 'p2p') moments.push(...slots.map((slot) => slot + bufferMs))
     const at = pool.nextAt(now) ?? askAgainAt
-    return { count: granted, retryAfterMs: due > 0 ? TURN_MS : Math.max(at - now, tickMs, 1) }
+    return { count: slots.length, retryAfterMs: due > 0 ? TURN_MS : Math.max(at - now, tickMs, 1) }
   }
 
   /** What came to nothing, as its recipient has no address, comes back after a moment, and is not to be lost. */
@@ -138,10 +153,19 @@ function hand(flow: Flow, most: number, take: (wanted: number) => Promise<TakenS
 
     takeAll(count: number): boolean {
       const now = performance.now()
-      return pool.due(now) >= count && pool.take(count, now) === count
+      return pool.due(now) >= count && pool.take(count, now).length === count
+    },
+
+    nextMoment(now: number): number {
+      // Of grants that came to nothing without being given back.
+      while ((moments[0] ?? now) < now - LOST_MS) moments.shift()
+      // Those that are late for one reason do not go all at once either.
+      lastMoment = Math.max(moments.shift() ?? now, lastMoment + (flow.intervalSeconds * 1000) / flow.burst)
+      return lastMoment
     },
 
     giveBack(lane: Lane, count: number): void {
+      moments.splice(-count)
       pool.giveBack(count, performance.now())
       lanes.leave(lane)
       returned.resolve()
@@ -152,6 +176,8 @@ function hand(flow: Flow, most: number, take: (wanted: number) => Promise<TakenS
     add: (slots: readonly number[]): void => pool.add(slots),
 
     drop(): void {
+      moments.length = 0
+      lastMoment = 0
       pool.clear()
       appetite = 1
       askAgainAt = 0

@@ -10,6 +10,7 @@ const ADDRESS: Address = { id: '1', channel: 'sms', value: '+79990000001', state
 /** A channel whose provider answers with this, and what became of its account. */
 function channelThat(answers: () => Promise<object>) {
   const stops: [string, number, string][] = []
+  const moments: string[] = []
   let stoppedFor = 0
   let calls = 0
   const channel: Channel = {
@@ -27,7 +28,11 @@ function channelThat(answers: () => Promise<object>) {
       return answers()
     },
   }
-  const heeding = heedingChannel(channel, {
+  const heeding = heedingChannel(channel, 'broadcast', {
+    moment: async (place, signal) => {
+      signal.throwIfAborted()
+      moments.push(`${place.channel} ${place.lane}`)
+    },
     secondsStopped: () => stoppedFor,
     stop: async (name, seconds, reason) => {
       stops.push([name, seconds, reason])
@@ -35,7 +40,12 @@ function channelThat(answers: () => Promise<object>) {
       return stoppedFor
     },
   })
-  return { stops, calls: () => calls, send: () => heeding.send(ADDRESS, testMessage(), new AbortController().signal) }
+  return {
+    stops,
+    moments,
+    calls: () => calls,
+    send: (signal = new AbortController().signal) => heeding.send(ADDRESS, testMessage(), signal),
+  }
 }
 
 const refusing =
@@ -46,10 +56,18 @@ const refusing =
 
 suite('a channel with an account', () => {
   test('sends as it always did', async () => {
-    const { send, stops } = channelThat(async () => ({ providerId: '1' }))
+    const { send, stops, moments } = channelThat(async () => ({ providerId: '1' }))
 
     await expect(send()).resolves.toEqual({ providerId: '1' })
+    expect(moments).toEqual(['sms broadcast'])
     expect(stops).toEqual([])
+  })
+
+  test('sends nothing when it is stopped before the moment comes, and that is no attempt', async () => {
+    const { send, calls } = channelThat(async () => ({}))
+
+    await expect(send(AbortSignal.abort())).rejects.toMatchObject({ stopsAccount: true, retryAfterSeconds: 1 })
+    expect(calls()).toBe(0)
   })
 
   test('stops its account when it is told to wait, and sends nothing more', async () => {

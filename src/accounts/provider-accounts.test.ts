@@ -174,6 +174,30 @@ suite('an account with a limit', () => {
     expect(await accounts.grant(place('retry', 10))).toEqual({ count: 0, retryAfterMs: expect.any(Number) })
   })
 
+  test('lets messages go at even distances, however long each took to prepare', async () => {
+    const { accounts } = open(newAccount({ perSecond: 30 }), { reservePercent: 0 })
+    const times: number[] = []
+    const sending: Promise<unknown>[] = []
+    const signal = new AbortController().signal
+    while (sending.length < 30) {
+      const { count, retryAfterMs = 0 } = await accounts.grant(place('broadcast', 5))
+      for (let i = 0; i < count; i++) {
+        const prepared = sleep(sending.length % 2 === 0 ? 0 : 60)
+        sending.push(
+          prepared.then(() => accounts.moment(place('broadcast', 1), signal)).then(() => times.push(performance.now())),
+        )
+      }
+      if (count === 0) await sleep(retryAfterMs)
+    }
+
+    await Promise.all(sending)
+
+    const distances = times.toSorted((a, b) => a - b).map((time, n) => time - (times[n - 1] ?? time))
+    // One each 34 ms; without the wait every other one would come with its neighbour.
+    expect(distances.filter((ms, n) => n > 0 && ms < 15).length).toBeLessThan(8)
+    await expect(accounts.moment(place('broadcast', 1), signal)).resolves.toBeUndefined()
+  })
+
   test('fails with the database, and goes on with it', async () => {
     const account = newAccount({ perSecond: 30 })
     const { accounts } = open(account)

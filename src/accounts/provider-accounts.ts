@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Channel } from '../channels/channel.ts'
 import { flowOf, type Account } from '../core/account.ts'
 import type { Db } from '../db/db.ts'
@@ -126,6 +127,12 @@ export function providerAccounts(
     secondsStopped(channel) {
       const account = accounts.get(channel)
       return account ? millisecondsStopped(account) / 1000 : 0
+    },
+
+    async moment({ channel, lane }, signal) {
+      const now = performance.now()
+      const waitMs = (accounts.get(channel)?.tokens?.nextMoment(lane, now) ?? now) - now
+      if (waitMs > 0) await sleep(waitMs, undefined, { signal })
     },
 
     async close() {

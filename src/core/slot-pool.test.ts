@@ -6,12 +6,12 @@ suite('slots in hand', () => {
     const pool = slotPool()
     pool.add([30, 10, 20])
 
-    expect(pool.take(5, 9)).toBe(0)
+    expect(pool.take(5, 9)).toEqual([])
     expect(pool.nextAt(9)).toBe(10)
-    expect(pool.take(1, 20)).toBe(1)
-    expect(pool.take(5, 25)).toBe(1)
+    expect(pool.take(1, 20)).toEqual([10])
+    expect(pool.take(5, 25)).toEqual([20])
     expect(pool.nextAt(25)).toBe(30)
-    expect(pool.take(5, 40)).toBe(1)
+    expect(pool.take(5, 40)).toEqual([30])
     expect(pool.nextAt(40)).toBeNull()
   })
 
@@ -32,7 +32,7 @@ suite('slots in hand', () => {
     pool.take(2, 5)
     pool.giveBack(1, 6)
 
-    expect([pool.due(6), pool.take(2, 6), pool.take(1, 6)]).toEqual([1, 1, 0])
+    expect([pool.due(6), pool.take(2, 6), pool.take(1, 6)]).toEqual([1, [6], []])
   })
 
   test('can be dropped', () => {

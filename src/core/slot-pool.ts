@@ -3,8 +3,8 @@ export type SlotPool = {
   add(times: readonly number[]): void
   /** How many may be used now. */
   due(now: number): number
-  /** Takes up to `wanted` of those, and returns how many. */
-  take(wanted: number, now: number): number
+  /** Takes up to `wanted` of those. */
+  take(wanted: number, now: number): number[]
   /** Taken and not used: somebody else may, while they are fresh. */
   giveBack(count: number, now: number): void
   /** When the next one may be used; null where none is left. */
@@ -35,7 +35,7 @@ export function slotPool(): SlotPool {
     },
     due,
     take(wanted, now) {
-      return slots.splice(0, Math.min(wanted, due(now))).length
+      return slots.splice(0, Math.min(wanted, due(now)))
     },
     giveBack(count, now) {
       slots = [...Array.from({ length: count }, () => now), ...slots].toSorted((a, b) => a - b)
