@@ -217,7 +217,11 @@ function runWorker(ports: Ports, config: Config, publicUrl: () => string, isEmbe
     const onUnsent = (): void => accounts.giveBack({ channel, lane, count: 1 })
     return deliver({ ...ports, channels: channels[lane] }, { ...options, onUnsent }, claim, signal, onOver)
   })
-  return { ...worker, stop: (seconds) => worker.stop(seconds).finally(() => accounts.close()) }
+  const stop: Worker['stop'] = async (seconds) => {
+    await worker.stop(seconds)
+    await accounts.close()
+  }
+  return { ...worker, stop }
 }
 
 async function closeChannels(channels: Ports['channels']): Promise<void> {
