@@ -178,6 +178,32 @@ suite('a worker', () => {
     expect(new Set(claims)).toEqual(new Set(['inbox broadcast']))
   })
 
+  test('counts a claim as begun where its channel resends, but not what is tried again', async () => {
+    const queue = open()
+    const channels = new Map([['email', { isIdempotent: false, onUncertain: 'resend' as const }]])
+    const claims: Claim[] = []
+    for (const lane of ['p2p', 'broadcast', 'retry'] as const) await addDeliveries(database.db, nextId, 1, { lane })
+    worker = startWorker(
+      { queue, channels, log: pino({ level: 'silent' }) },
+      { slots: 2, batchSize: 2 },
+      async (claim) => {
+        claims.push(claim)
+        await queue.finish(
+          claim.leaseId,
+          claim.deliveries.map(({ id }) => ({ id, state: 'sent' })),
+        )
+      },
+    )
+
+    await expect.poll(() => claims.length, { timeout: 10_000 }).toBe(3)
+
+    expect(Object.fromEntries(claims.map(({ lane, isStarted }) => [lane, isStarted]))).toEqual({
+      p2p: true,
+      broadcast: true,
+      retry: false,
+    })
+  })
+
   test('claims the next along with results, while there is more, and never more than it has slots for', async () => {
     const real = open()
     const [along, alone] = [[] as number[], [] as number[]]

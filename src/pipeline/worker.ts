@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { LANE_NAMES } from '../core/event.ts'
+import { LANE_NAMES, type Lane } from '../core/event.ts'
 import type { Channel } from '../channels/channel.ts'
 import type { Ports } from '../ports.ts'
 import { claimLoop, type ClaimLoop, type Hands, type LoopOptions } from '../queue/claim-loop.ts'
@@ -36,8 +36,8 @@ export function startWorker(
   const abandoning = new AbortController()
   const loops = new Map<string, ClaimLoop>()
   for (const [channel, safety] of channels) {
-    const settings = { ...options, asStarted: startsWithItsClaim(safety) }
     for (const lane of LANE_NAMES) {
+      const settings = { ...options, asStarted: startsWithItsClaim(safety, lane) }
       const loop = claimLoop({ queue, log }, { channel, lane }, settings, stopping.signal, (claim, hands) =>
         handle(claim, abandoning.signal, hands),
       )
@@ -112,8 +112,10 @@ type Safety = Pick<Channel, 'isIdempotent' | 'onUncertain'>
 
 /**
  * What is resent after a crash anyway need not be noted one by one before it is sent: a claim says as much. What is held
- * for a person is noted precisely, as he decides about each; what may be repeated is not noted at all.
+ * for a person is noted precisely, as he decides about each; what may be repeated is not noted at all. Second attempts
+ * are noted precisely too: among them is what ends workers, and its neighbours must not be counted with it.
  */
-const startsWithItsClaim = ({ isIdempotent, onUncertain }: Safety): boolean => !isIdempotent && onUncertain === 'resend'
+const startsWithItsClaim = ({ isIdempotent, onUncertain }: Safety, lane: Lane): boolean =>
+  !isIdempotent && onUncertain === 'resend' && lane !== 'retry'
 
 const nameOf = ({ channel, lane }: Place): string => `${channel} ${lane}`

@@ -370,3 +370,13 @@ async function stateOf(id: string): Promise<number | undefined> {
   const [row] = await database.db.query<{ state: number }>('select state from delivery where id = $1', [id])
   return row?.state
 }
+
+test('an intent that outlived its lease goes with the next sweep, and that of a live lease stays', async () => {
+  const { leaseId, ids } = await claimed(1)
+  await queue.start(leaseId, ids)
+  await database.db.query('insert into intent (id, lease_id, ids) values ($1, $2, $3)', [nextId(), nextId(), ids])
+
+  await queue.recover(HOLD)
+
+  expect(await database.db.query('select lease_id from intent')).toEqual([{ lease_id: leaseId }])
+})

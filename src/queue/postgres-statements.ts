@@ -79,6 +79,10 @@ ended as (
 cleared as (
   delete from intent using over where intent.lease_id = over.id returning intent.lease_id, intent.ids
 ),
+orphaned as (
+  -- Written while their lease ended, by a statement whose answer nobody heard.
+  delete from intent where not exists (select from lease where lease.id = intent.lease_id)
+),
 held as materialized (
   select id as lease_id, unnest(ids) as id from over
 ),
@@ -102,7 +106,7 @@ crashed as (
       when channel = any($1::text[]) then ${STATES.ready}
       else ${STATES.uncertain} end,
     finished_at = case when crashes + 1 >= $2 or channel <> all($1::text[]) then now() end,
-    run_at = now() + make_interval(secs => $3),
+    run_at = least(now() + make_interval(secs => $3), expires_at),
     reason = 'the worker died while sending'
   from (select lease_id, id from held intersect select lease_id, id from started) as open
   where delivery.id = open.id and state = ${STATES.ready}

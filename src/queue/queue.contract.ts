@@ -403,6 +403,19 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       expect(await claimAll(queue, 'retry')).toEqual([id])
     })
 
+    test('resends nothing later than it expires', async () => {
+      const patient = fixture.open({ leaseSeconds: 30, resendAfterSeconds: 300 })
+      const [id] = await fixture.add(1, { expiresInSeconds: 40 })
+      const claim = (await patient.claim(at('p2p'), 10))!
+      await patient.start(claim.leaseId, [id!])
+      await endLeases()
+      await patient.recover(RESEND)
+      await patient.close()
+
+      const late = await fixture.db.query('select from delivery where id = $1 and run_at > expires_at', [id])
+      expect(late).toEqual([])
+    })
+
     test('gives up a delivery that ended three workers', async () => {
       const [id] = await fixture.add(1)
       for (const lane of ['p2p', 'retry', 'retry'] as const) {

@@ -23,6 +23,21 @@ function clock() {
   return { now: () => ms, pass: (by: number) => (ms += by) }
 }
 
+suite('a claim that is too small for all', () => {
+  test('looks at those without a share too, after all others, so that it never ends with nothing', () => {
+    const turn = turns(() => 0)
+    const flows = [flow(7, 1), flow(7, 2), flow(7, 3), flow(8)]
+    for (const each of flows) {
+      const spans = turn.spans(PLACE, [NORMAL], 1)
+      turn.note(PLACE, spans, 1, [took(each, 1)])
+    }
+
+    const spans = turn.spans(PLACE, [NORMAL], 1)
+
+    for (const each of flows) expect(single(spans, each)).toMatchObject({ quota: 1 })
+  })
+})
+
 suite('the watermark of a flow', () => {
   test('is a little behind what was claimed last', () => {
     const turn = turns(() => 0)

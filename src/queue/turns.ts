@@ -127,9 +127,16 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
       priorities.flatMap((priority) => {
         const shelf = shelfOf(place, priority)
         tidy(shelf)
-        return shares([...shelf.flows.values()], shelf.newcomers, limit).flatMap(({ of, quota }) =>
-          of === null ? gapsOf(shelf, priority, quota) : [spanOf(priority, of, quota)],
-        )
+        const shared = shares([...shelf.flows.values()], shelf.newcomers, limit)
+        const served = new Set(shared.map(({ of }) => of))
+        // Those who have no share this time get what all others leave.
+        const others = [...shelf.flows.values()].filter((flow) => !served.has(flow))
+        return [
+          ...shared.flatMap(({ of, quota }) =>
+            of === null ? gapsOf(shelf, priority, quota) : [spanOf(priority, of, quota)],
+          ),
+          ...others.map((flow) => spanOf(priority, flow, limit)),
+        ]
       }),
 
     all: (place) =>

@@ -172,7 +172,7 @@ export function newModel(nowMs: () => number) {
           const delivery = change(id, consequence, 'uncertain')
           if (delivery.life.stage === 'queue') {
             delivery.queueLane = 'retry'
-            delivery.runAtMs = nowMs() + RESEND_AFTER_SECONDS * 1000
+            delivery.runAtMs = Math.min(nowMs() + RESEND_AFTER_SECONDS * 1000, delivery.expiresAtMs ?? Infinity)
             counts.resent += 1
           } else counts[delivery.life.state === 'failed' ? 'failed' : 'held'] += 1
         }
