@@ -38,7 +38,7 @@ export const CONTESTANTS: readonly Contestant[] = [
     store: 'postgres',
     settings: { claimSize: 50 },
     measures: ['process'],
-    note: 'claims of 50, at most 50 in progress, for a channel whose sends must not be repeated lightly: each claim is the note that its sends begin, so at most 50 can be uncertain after a crash',
+    note: 'claims of 50, two at a time, for a channel whose sends must not be repeated lightly: each claim is the note that its sends begin, so at most 100 can be uncertain after a crash',
   },
   {
     id: 'graphile-worker',

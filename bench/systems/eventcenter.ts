@@ -73,8 +73,8 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
     enqueueMany: (payloads) => acceptBatch(ports, '', payloads.map(incoming)),
 
     async work(handler) {
-      // 50 at the same time; where sends may be repeated, more is claimed ahead, and none of it need be noted.
-      const slots = isIdempotent ? 2 * claimSize : claimSize
+      // While the results of one claim are recorded, the next is handled.
+      const slots = 2 * claimSize
       const worker = startWorker({ queue, log, channels }, { slots, batchSize: claimSize }, (claim, _signal, hands) =>
         handle(claim, hands, handler),
       )

@@ -39,7 +39,10 @@ wanted as materialized (
   select array_agg(id) as ids, min(id) as least, max(id) as most from taken
 ),
 found as materialized (
-  select * from delivery
+  select id, company_id, user_id, channel, notification_id, attempt - attempts_before as attempt, crashes, vars,
+    pinned_template_id, event_id, priority, run_at, coalesce(expires_at <= now(), false) as is_expired,
+    thread is not null as is_ordered
+  from delivery
   where id = any((select ids from wanted)::bigint[]) and id >= (select least from wanted)
     and id <= (select most from wanted) and state = ${STATES.ready}
 ),
@@ -47,16 +50,15 @@ happened as materialized (
   select array_agg(distinct event_id) as ids, min(event_id) as least, max(event_id) as most from found
 ),
 told as materialized (
-  select * from event
+  select id, event_type_id, payload, company_id, collapse_key, cancellation_key, cancelled_at, created_at
+  from event
   where id = any((select ids from happened)::bigint[]) and id >= (select least from happened)
     and id <= (select most from happened)
 ),
 claimed as materialized (
-  select delivery.id, delivery.run_at, delivery.priority, delivery.company_id, delivery.user_id, delivery.channel,
-    delivery.notification_id, delivery.attempt - delivery.attempts_before as attempt, delivery.crashes, delivery.vars,
-    delivery.pinned_template_id, delivery.event_id as event_row_id, event.event_type_id, event.payload as event,
-    coalesce(delivery.expires_at <= now(), false) as is_expired, ${IS_CANCELLED} as is_cancelled,
-    ${IS_SUPERSEDED} as is_superseded, delivery.thread is not null as is_ordered
+  select delivery.id, run_at, priority, delivery.company_id, user_id, channel, notification_id, attempt, crashes, vars,
+    pinned_template_id, event_id as event_row_id, event_type_id, payload as event, is_expired,
+    ${IS_CANCELLED} as is_cancelled, ${IS_SUPERSEDED} as is_superseded, is_ordered
   from found as delivery join told as event on event.id = delivery.event_id
 ),
 leased as (
@@ -76,7 +78,7 @@ took as (
  */
 export const claimAnswer = (recorded = 'null::bigint[]'): string => `
 select id, company_id, user_id, channel, notification_id, attempt, crashes, vars, pinned_template_id, event_row_id,
-  event_type_id, is_expired, is_cancelled, is_superseded,
+  event_type_id, is_expired, is_cancelled, is_superseded, is_ordered,
   case when event_row_id is distinct from lag(event_row_id) over served then event end as event,
   case when row_number() over served = 1 then (select took from took) end as took,
   case when row_number() over served = 1 then ${recorded} end as recorded

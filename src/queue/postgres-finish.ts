@@ -12,8 +12,7 @@ held as materialized (
   select ids from lease where id = $1 for update
 ),
 mine as materialized (
-  select array_agg(id) as ids, min(id) as least, max(id) as most
-  from (select id from given intersect select unnest(ids) from held) as one
+  select array(select id from given intersect select unnest(ids) from held) as ids
 ),
 rest as materialized (
   select array(select unnest(ids) except select id from given) as ids from held
@@ -28,13 +27,14 @@ cleared as (
   delete from intent using rest where lease_id = $1 and cardinality(rest.ids) = 0
 )`
 
-const IS_MINE = `delivery.id = any((select ids from mine)::bigint[]) and delivery.id >= (select least from mine)
-    and delivery.id <= (select most from mine) and delivery.state = ${STATES.ready}`
+/** Bounds that are known before the statement runs leave all other partitions out of it. */
+const isMine = (least: string, most: string): string => `delivery.id = any((select ids from mine)::bigint[])
+    and delivery.id >= ${least} and delivery.id <= ${most} and delivery.state = ${STATES.ready}`
 
-/** $1 lease id, $2 results. */
+/** $1 lease id, $2 least and $3 greatest id of the results, $4 results. */
 const ANY = `
 given as materialized (
-  select * from jsonb_to_recordset($2::text::jsonb) as r(
+  select * from jsonb_to_recordset($4::text::jsonb) as r(
     id bigint, state smallint, is_attempt boolean, template_id bigint, provider_id text, reason text, verdict text,
     kind text, after_seconds double precision)
 ),
@@ -51,7 +51,7 @@ updated as (
     provider_id = coalesce(result.provider_id, delivery.provider_id),
     reason = result.reason
   from given as result
-  where delivery.id = result.id and ${IS_MINE}
+  where delivery.id = result.id and ${isMine('$2', '$3')}
   returning delivery.id, delivery.channel, delivery.lane, delivery.priority, delivery.run_at, delivery.attempt,
     delivery.state, result.verdict, result.reason, result.kind
 ),
@@ -70,15 +70,15 @@ buried as (
 )`
 
 /**
- * $1 lease id, $2 ids, $3 template ids and $4 provider ids as objects by id. The same for results that are all `sent`. The
- * table is joined with nothing: a plan that expects few rows would compare each with each.
+ * $1 lease id, $2 least and $3 greatest id, $4 ids, $5 template ids and $6 provider ids as objects by id. The same for
+ * results that are all `sent`. The table is joined with nothing: a plan that expects few rows would compare each with each.
  */
 const ALL_SENT = `
 given as materialized (
-  select unnest($2::bigint[]) as id
+  select unnest($4::bigint[]) as id
 ),
 known as materialized (
-  select $3::text::jsonb as template_ids, $4::text::jsonb as provider_ids
+  select $5::text::jsonb as template_ids, $6::text::jsonb as provider_ids
 ),
 ${HELD},
 updated as (
@@ -89,7 +89,7 @@ updated as (
     template_id = coalesce(((select template_ids from known) ->> id::text)::bigint, template_id),
     provider_id = coalesce((select provider_ids from known) ->> id::text, provider_id),
     reason = null
-  where ${IS_MINE}
+  where ${isMine('$2', '$3')}
   returning id
 )`
 
@@ -102,5 +102,5 @@ export const FINISH = `with ${ANY} select ${RECORDED} as recorded`
 export const FINISH_SENT = `with ${ALL_SENT} select ${RECORDED} as recorded`
 
 /** The parameters of the claim follow. */
-export const FINISH_AND_CLAIM = `with ${ANY}, ${claimParts(3)} ${claimAnswer(RECORDED)}`
-export const FINISH_SENT_AND_CLAIM = `with ${ALL_SENT}, ${claimParts(5)} ${claimAnswer(RECORDED)}`
+export const FINISH_AND_CLAIM = `with ${ANY}, ${claimParts(5)} ${claimAnswer(RECORDED)}`
+export const FINISH_SENT_AND_CLAIM = `with ${ALL_SENT}, ${claimParts(7)} ${claimAnswer(RECORDED)}`

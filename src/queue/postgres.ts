@@ -194,17 +194,48 @@ type ClaimedRow = Omit<ClaimedDelivery, 'event'> & {
 function claimedOf(rows: readonly ClaimedRow[]): ClaimedDelivery[] {
   const deliveries: ClaimedDelivery[] = []
   let shared: ClaimedDelivery['event'] | null = null
-  for (const { took: _took, recorded: _recorded, event, ...delivery } of rows) {
-    shared = event ?? shared
-    if (shared !== null) deliveries.push({ ...delivery, event: shared })
+  for (const row of rows) {
+    shared = row.event ?? shared
+    if (shared === null) continue
+    deliveries.push({
+      id: row.id,
+      company_id: row.company_id,
+      user_id: row.user_id,
+      channel: row.channel,
+      notification_id: row.notification_id,
+      attempt: row.attempt,
+      crashes: row.crashes,
+      is_expired: row.is_expired,
+      is_cancelled: row.is_cancelled,
+      is_superseded: row.is_superseded,
+      is_ordered: row.is_ordered,
+      vars: row.vars,
+      pinned_template_id: row.pinned_template_id,
+      event: shared,
+      event_row_id: row.event_row_id,
+      event_type_id: row.event_type_id,
+    })
   }
   return deliveries
 }
 
 function finishOf(leaseId: string, results: readonly Result[]): { isSent: boolean; params: unknown[] } {
+  const [least, most] = boundsOf(results.map(({ id }) => id))
   const sent = sentColumns(results)
-  return sent ? { isSent: true, params: [leaseId, ...sent] } : { isSent: false, params: [leaseId, resultRows(results)] }
+  return { isSent: sent !== null, params: [leaseId, least, most, ...(sent ?? [resultRows(results)])] }
 }
+
+/** The least and the greatest of ids, which are decimal numbers. */
+function boundsOf(ids: readonly string[]): [least: string, most: string] {
+  let [least, most] = [ids[0] ?? '0', ids[0] ?? '0']
+  for (const id of ids) {
+    if (isLess(id, least)) least = id
+    if (isLess(most, id)) most = id
+  }
+  return [least, most]
+}
+
+const isLess = (a: string, b: string): boolean => (a.length === b.length ? a < b : a.length < b.length)
 
 /** Null: all of them. */
 const recordedOf = (results: readonly Result[], row: { recorded: string[] | null } | undefined): string[] =>

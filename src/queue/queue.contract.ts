@@ -216,6 +216,15 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       expect(idsOf(await queue.claim(at('p2p'), 10)).toSorted()).toEqual(urgent.toSorted())
     })
 
+    test('says of a delivery that it is sent in strict order', async () => {
+      const [ordered] = await fixture.add(2)
+      await fixture.db.query('update delivery set thread = gen_random_uuid() where id = $1', [ordered])
+
+      const claim = await queue.claim(at('p2p'), 10)
+
+      expect(claim?.deliveries.map(({ is_ordered: isOrdered }) => isOrdered)).toEqual([true, false])
+    })
+
     test('tells of an event that several deliveries share with each of them', async () => {
       const [first, second] = await fixture.add(2)
       await fixture.db.query(

@@ -66,8 +66,12 @@ export function recorder(
   )
 
   /** Its claim was the note. But a process that was stopped for long may have lost the lease without knowing. */
-  async function startClaimed(id: string): Promise<boolean> {
-    if (performance.now() >= heldUntilMs && !(await renew())) return false
+  function startClaimed(id: string): Promise<boolean> {
+    if (performance.now() >= heldUntilMs) return renew().then((isHeld) => isHeld && begin(id))
+    return Promise.resolve(begin(id))
+  }
+
+  function begin(id: string): true {
     begun.add(id)
     return true
   }

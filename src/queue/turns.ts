@@ -81,8 +81,9 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
   /** Forgets who has been quiet, and whom there is no room for. */
   function tidy({ flows }: Shelf): void {
     const now = clockMs()
-    const forgettable = [...flows.values()].filter(({ id }) => id !== COMMON)
     for (const flow of flows.values()) flow.isQuiet = now - flow.takenAtMs > QUIET_MS
+    if (flows.size === 1) return
+    const forgettable = [...flows.values()].filter(({ id }) => id !== COMMON)
     const over = forgettable.filter(({ taken, takenAtMs, isQuiet }) =>
       taken < FEW_ROWS ? isQuiet : now - takenAtMs > REMEMBERED_MS,
     )
@@ -100,6 +101,11 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
     since: isFresh(flow) ? flow.since : EVER,
     quota,
   })
+
+  const everything = (shelf: Shelf, priority: number, quota: number): Span[] => [
+    ...[...shelf.flows.values()].map((flow) => spanOf(priority, flow, quota)),
+    ...gapsOf(shelf, priority, quota),
+  ]
 
   function noteFlow(shelf: Shelf, { flow: key, count, last }: Taken): void {
     const known = shelf.flows.get(key)
@@ -127,23 +133,18 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
       priorities.flatMap((priority) => {
         const shelf = shelfOf(place, priority)
         tidy(shelf)
-        const shared = shares([...shelf.flows.values()], shelf.newcomers, limit)
-        const served = new Set(shared.map(({ of }) => of))
-        // Those who have no share this time get what all others leave.
-        const others = [...shelf.flows.values()].filter((flow) => !served.has(flow))
-        return [
-          ...shared.flatMap(({ of, quota }) =>
-            of === null ? gapsOf(shelf, priority, quota) : [spanOf(priority, of, quota)],
-          ),
-          ...others.map((flow) => spanOf(priority, flow, limit)),
-        ]
+        // Nobody is known: there is nothing to share yet.
+        if (shelf.flows.size === 1) return everything(shelf, priority, limit)
+        return shares([...shelf.flows.values()], shelf.newcomers, limit).flatMap(({ of, quota }) =>
+          of === null ? gapsOf(shelf, priority, quota) : [spanOf(priority, of, quota)],
+        )
       }),
 
     all: (place) =>
       Object.values(PRIORITIES).flatMap((priority) => {
         const shelf = shelfOf(place, priority)
         tidy(shelf)
-        return [...[...shelf.flows.values()].map((flow) => spanOf(priority, flow, 1)), ...gapsOf(shelf, priority, 1)]
+        return everything(shelf, priority, 1)
       }),
 
     note(place, spans, limit, taken) {

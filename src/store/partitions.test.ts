@@ -47,7 +47,7 @@ suite('the partition of a week', () => {
       `select reloptions as options from pg_class where relname = $1`,
       [(await names('delivery')).at(-1)],
     )
-    expect(made?.options).toEqual(expect.arrayContaining(['fillfactor=70']))
+    expect(made?.options).toEqual(expect.arrayContaining(['fillfactor=50']))
   })
 
   test('takes over the rows that came before it', async () => {
