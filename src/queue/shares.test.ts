@@ -46,7 +46,7 @@ suite('the shares of a claim', () => {
     ])
   })
 
-  test('smaller than the number of campaigns go to those that got least', () => {
+  test('smaller than the number of campaigns go to those that got least, and to the others when nobody else has anything', () => {
     const [one, many] = [company(100), company(90)]
     const flows = [3, 1, 2].map((n) => flow(`campaign ${n}`, many, { time: n }))
 
@@ -55,6 +55,7 @@ suite('the shares of a claim', () => {
       ['campaign 2', 1],
       ['one', 4],
       ['newcomers', 1],
+      ['campaign 3', 4],
     ])
   })
 

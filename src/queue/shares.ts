@@ -34,17 +34,28 @@ export function shares<One extends Flow>(flows: readonly One[], newcomers: Compa
     newcomers.time = Math.max(newcomers.time, least)
   }
   const all = [...groups, { time: newcomers.time, flows: null, isDeep: false, isQuiet: false }]
-  return divide(all, limit, limit).flatMap(({ of, quota }): Share<One>[] =>
-    of.flows === null ? [{ of: null, quota }] : divide(of.flows, quota, quota === limit ? limit : 0),
-  )
+  const [first, late]: [Share<One>[], Share<One>[]] = [[], []]
+  for (const { of: group, quota, isLate } of divide(all, limit, limit)) {
+    if (group.flows === null) first.push({ of: null, quota })
+    else {
+      for (const one of divide(group.flows, quota, quota === limit ? limit : 0)) {
+        if (isLate || one.isLate) late.push({ of: one.of, quota: limit })
+        else first.push({ of: one.of, quota: one.quota })
+      }
+    }
+  }
+  return [...first, ...late]
 }
 
-/** `rest`: what the last of those who have more may get at least. */
+/**
+ * `rest`: what the last of those who have more may get at least. Where there are more of them than there is room for, those
+ * who got most come late: when nobody else has anything.
+ */
 function divide<One extends Pick<Flow, 'time' | 'isDeep' | 'isQuiet'>>(
   all: readonly One[],
   quota: number,
   rest: number,
-): { of: One; quota: number }[] {
+): { of: One; quota: number; isLate: boolean }[] {
   const deep = all.filter(({ isDeep }) => isDeep).length
   const busy = all.filter(({ isDeep, isQuiet }) => isDeep || !isQuiet).length
   const [ofDeep, ofOthers] = [deep, busy].map((count) => Math.max(1, Math.floor(quota / Math.max(1, count)))) as [
@@ -53,12 +64,10 @@ function divide<One extends Pick<Flow, 'time' | 'isDeep' | 'isQuiet'>>(
   ]
   const inTurn = all.toSorted((a, b) => a.time - b.time || Number(a.isDeep) - Number(b.isDeep))
   let served = 0
-  return inTurn.flatMap((one) => {
-    if (!one.isDeep) return [{ of: one, quota: deep === 0 ? quota : ofOthers }]
+  return inTurn.map((one) => {
+    if (!one.isDeep) return { of: one, quota: deep === 0 ? quota : ofOthers, isLate: false }
     served += 1
-    // More campaigns than there is room for: those that got most wait.
-    if (served > quota) return []
     const its = ofDeep + (served <= quota - ofDeep * deep ? 1 : 0)
-    return [{ of: one, quota: served === deep ? Math.max(rest, its) : its }]
+    return { of: one, quota: served === deep ? Math.max(rest, its) : its, isLate: served > quota }
   })
 }

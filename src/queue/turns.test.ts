@@ -112,6 +112,18 @@ suite('the spans of a claim', () => {
     }
   })
 
+  test('leave out nothing either where there are more campaigns than places', () => {
+    const turn = turns(() => 0)
+    for (let campaign = 1; campaign <= 9; campaign++) {
+      const spans = turn.spans(PLACE, [NORMAL], 1)
+      turn.note(PLACE, spans, 1, [took(flow(3, campaign), 1)])
+    }
+
+    const spans = turn.spans(PLACE, [NORMAL], 1)
+
+    for (let campaign = 1; campaign <= 9; campaign++) expect(single(spans, flow(3, campaign))?.quota).toBe(1)
+  })
+
   test('look for newcomers from behind the last one, so that each gets its turn', () => {
     const turn = turns(() => 0)
     turn.note(PLACE, [], 1, [took(flow(5), 1)])
