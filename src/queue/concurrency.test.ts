@@ -380,3 +380,17 @@ test('an intent that outlived its lease goes with the next sweep, and that of a 
 
   expect(await database.db.query('select lease_id from intent')).toEqual([{ lease_id: leaseId }])
 })
+
+test('a worker whose machine slept begins nothing without asking, though its own clock stood still', async () => {
+  const { claim, ids } = await claimed(1, { asStarted: true })
+  const record = recorder(queue, claim, { leaseSeconds: 30 })
+  await database.db.query(`update lease set until = now() - interval '1 second'`)
+  await queue.recover({ email: { onUncertain: 'resend' } })
+
+  const before = Date.now()
+  vi.spyOn(Date, 'now').mockImplementation(() => before + 31_000)
+  const mayBegin = await record.start(ids[0]!)
+
+  expect(mayBegin).toBe(false)
+  await record.end()
+})

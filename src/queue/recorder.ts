@@ -44,14 +44,20 @@ export function recorder(
   })
   const begun = new Set<string>()
   const leaseMs = leaseSeconds * 1000
-  let heldUntilMs = askedAtMs + leaseMs
+  let heldUntil = leaseFrom(askedAtMs)
   let noted = 0
   let finished = 0
+
+  /** By both clocks: one may stand still while the machine is suspended, the other may be set back. */
+  function leaseFrom(askedMs: number): { ms: number; wallMs: number } {
+    const leftMs = askedMs + leaseMs - performance.now()
+    return { ms: performance.now() + leftMs, wallMs: Date.now() + leftMs }
+  }
 
   async function renew(): Promise<boolean> {
     const renewedAtMs = performance.now()
     const isHeld = await queue.renew(leaseId)
-    if (isHeld) heldUntilMs = renewedAtMs + leaseMs
+    if (isHeld) heldUntil = leaseFrom(renewedAtMs)
     return isHeld
   }
   const renewal = setInterval(() => void renew().catch(onRenewalFailed), leaseMs / 3)
@@ -67,7 +73,8 @@ export function recorder(
 
   /** Its claim was the note. But a process that was stopped for long may have lost the lease without knowing. */
   function startClaimed(id: string): Promise<boolean> {
-    if (performance.now() >= heldUntilMs) return renew().then((isHeld) => isHeld && begin(id))
+    const isOver = performance.now() >= heldUntil.ms || Date.now() >= heldUntil.wallMs
+    if (isOver) return renew().then((isHeld) => isHeld && begin(id))
     return Promise.resolve(begin(id))
   }
 
