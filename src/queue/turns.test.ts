@@ -64,6 +64,18 @@ suite('the watermark of a flow', () => {
     expect([before?.since, after?.since]).toEqual([at(32), '-infinity'])
   })
 
+  test('is not gone behind by every claim, as each would step over what was claimed a moment ago', () => {
+    const { now, pass } = clock()
+    const turn = turns(now)
+    turn.note(PLACE, [], 50, [took(COMMON, 1, 30), took(flow(7), 1, 30)])
+    const since = (): string | undefined => single(turn.spans(PLACE, [NORMAL], 50), flow(7))?.since
+
+    const looks = [since(), since(), pass(199) && since(), pass(1) && since()]
+
+    expect(looks).toEqual([at(28), at(30), at(30), at(28)])
+    expect(single(turn.all(PLACE), flow(7))?.since).toBe(at(28))
+  })
+
   test('counts again when everything was looked at and nothing left', () => {
     const { now, pass } = clock()
     const turn = turns(now)

@@ -5,6 +5,8 @@ import { shares, type Company, type Flow } from './shares.ts'
 
 /** A row may become visible this much after a later one: how far behind the last claim the next one looks. */
 const WATERMARK_SLACK_MS = 2000
+/** How often a claim looks so far behind; those between begin where the last one ended. */
+const LOOK_BEHIND_MS = 200
 /** How often everything of a flow is looked at, whatever its watermark. */
 const FULL_SWEEP_MS = 5000
 /** A flow of which nothing came for so long takes no part in the shares. */
@@ -25,7 +27,16 @@ export type Span = { priority: number; from: string; to: string; since: string; 
 /** What a claim took of one flow; `last` is the latest run_at. */
 export type Taken = { priority: number; flow: string; count: number; last: string }
 
-type KnownFlow = Flow & { id: bigint; since: string; sweptAtMs: number; takenAtMs: number; taken: number }
+type KnownFlow = Flow & {
+  id: bigint
+  /** The latest run_at that was claimed, and the watermark. */
+  last: string
+  since: string
+  sweptAtMs: number
+  lookedBehindAtMs: number
+  takenAtMs: number
+  taken: number
+}
 /** `newcomers` stands for all flows that are not known; `cursor` is the last that was one. */
 type Shelf = { flows: Map<string, KnownFlow>; newcomers: Company; cursor: bigint }
 
@@ -69,8 +80,10 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
       time: siblings.length === 0 ? 0 : Math.min(...siblings.map(({ time }) => time)),
       isDeep: false,
       isQuiet: false,
+      last: EVER,
       since: EVER,
       sweptAtMs: clockMs(),
+      lookedBehindAtMs: -Infinity,
       takenAtMs: -Infinity,
       taken: 0,
     }
@@ -102,6 +115,14 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
     quota,
   })
 
+  /** Rows that were claimed a moment ago are many where much is done, and each claim would step over them all. */
+  function claimSpanOf(priority: number, flow: KnownFlow, quota: number): Span {
+    const span = spanOf(priority, flow, quota)
+    if (clockMs() - flow.lookedBehindAtMs < LOOK_BEHIND_MS) return isFresh(flow) ? { ...span, since: flow.last } : span
+    flow.lookedBehindAtMs = clockMs()
+    return span
+  }
+
   const everything = (shelf: Shelf, priority: number, quota: number): Span[] => [
     ...[...shelf.flows.values()].map((flow) => spanOf(priority, flow, quota)),
     ...gapsOf(shelf, priority, quota),
@@ -115,6 +136,7 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
       shelf.cursor = flow.id
     }
     if (!isFresh(flow)) flow.sweptAtMs = clockMs()
+    flow.last = last
     flow.since = new Date(Date.parse(last) - WATERMARK_SLACK_MS).toISOString()
     flow.takenAtMs = clockMs()
     flow.taken += count
@@ -136,7 +158,7 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
         // Nobody is known: there is nothing to share yet.
         if (shelf.flows.size === 1) return everything(shelf, priority, limit)
         return shares([...shelf.flows.values()], shelf.newcomers, limit).flatMap(({ of, quota }) =>
-          of === null ? gapsOf(shelf, priority, quota) : [spanOf(priority, of, quota)],
+          of === null ? gapsOf(shelf, priority, quota) : [claimSpanOf(priority, of, quota)],
         )
       }),
 
@@ -169,7 +191,7 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
 
     swept,
     forget() {
-      for (const { flows } of shelves.values()) for (const flow of flows.values()) flow.since = EVER
+      for (const { flows } of shelves.values()) for (const flow of flows.values()) flow.last = flow.since = EVER
     },
   }
 }
