@@ -1,20 +1,25 @@
+import { performance } from 'node:perf_hooks'
 import { LANES, type Lane } from '../core/event.ts'
 import { coalesced } from '../core/coalesce.ts'
 import type { Db } from '../db/db.ts'
-import type { Place } from './queue.ts'
+import type { Notice, Place } from './queue.ts'
 
 const CHANNEL = 'eventcenter_work'
 /** PostgreSQL refuses payloads of 8000 bytes. */
 const MAX_PAYLOAD_BYTES = 7000
 const PLAIN = /^[\w.-]+:[\w.-]+$/
 
+/** Whoever has told nothing for so long may tell within the commit that adds work. */
+const QUIET_MS = 20
+
 /**
  * The other processes that work on the same queue. They are told of new work by a NOTIFY of its own, after the commit:
- * within the transaction it would make all commits of the database wait for each other. A message may be lost; the poll
- * finds the work then.
+ * within the transaction it makes all commits of the database wait for each other, which only those bear that seldom
+ * come. A message may be lost; the poll finds the work then.
  */
 export function neighbours(db: Db, workerId: string, onWork: (places: readonly Place[] | null) => void) {
   let listening: Promise<{ stop: () => Promise<void> } | null> | undefined
+  let toldAtMs = -Infinity
 
   const notify = coalesced(
     async (calls: (readonly Place[] | null)[]) => {
@@ -30,7 +35,16 @@ export function neighbours(db: Db, workerId: string, onWork: (places: readonly P
   }
 
   return {
+    /** What the next commit may say itself; null: it is not quiet. */
+    notice(places: readonly Place[]): Notice | null {
+      const now = performance.now()
+      const isQuiet = now - toldAtMs >= QUIET_MS
+      toldAtMs = now
+      return isQuiet ? { channel: CHANNEL, payload: messageOf(workerId, [places]) } : null
+    },
+
     tell(places: readonly Place[] | null): void {
+      toldAtMs = performance.now()
       notify(places).catch(() => {}) // a database that is away has no work to tell of; the poll is there
     },
 

@@ -166,8 +166,11 @@ export function postgresQueue({
       return () => wakes.off('wake', callback)
     },
 
-    wake(places) {
+    notice: (places) => others?.notice(places) ?? null,
+
+    wake(places, areOthersTold = false) {
       wakes.emit('wake', places ?? null)
+      if (areOthersTold) return
       others?.tell(places ?? null)
     },
 

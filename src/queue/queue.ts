@@ -114,6 +114,9 @@ export type Recovery = {
   failed: number
 }
 
+/** https://www.postgresql.org/docs/current/sql-notify.html */
+export type Notice = { channel: string; payload: string }
+
 /**
  * Hands out due deliveries and records what became of them. Every adapter passes `queue.contract.ts`. Time is the
  * database's time. All methods may be called from any number of processes.
@@ -154,7 +157,12 @@ export type Queue = {
    */
   onWake(callback: (places: readonly Place[] | null) => void): () => void
   /** Tells this and other processes that work was added in these places, or somewhere. Call after the commit. */
-  wake(places?: readonly Place[]): void
+  wake(places?: readonly Place[], areOthersTold?: boolean): void
+  /**
+   * What the statement that adds work to these places may NOTIFY itself, so that other processes hear of it with its commit.
+   * Null: there are none, or so much is told that a statement of its own, for many at once, is better: `wake` does that.
+   */
+  notice(places: readonly Place[]): Notice | null
   /** Rejects when the queue cannot be used now. */
   check(): Promise<void>
   close(): Promise<void>

@@ -1,4 +1,5 @@
 import type { Queryable } from '../db/db.ts'
+import type { Notice } from '../queue/queue.ts'
 import { acceptStatement } from './accept-statement.ts'
 import type { BatchKey, EventRows, Instant } from './event-rows.ts'
 
@@ -31,16 +32,16 @@ const UNIQUE_VIOLATION = '23505'
 export async function acceptEvents(
   db: Queryable,
   events: readonly EventRows[],
-  options: { instant?: Instant; batchKey?: BatchKey; mayRepeat: boolean },
+  options: { instant?: Instant; batchKey?: BatchKey; notice?: Notice | null; mayRepeat: boolean },
 ): Promise<StoredEvents> {
   // Of an event whose dedupe key is taken nothing is stored either.
   const mayRepeat = options.mayRepeat || events.some(({ dedupe }) => dedupe !== null)
   const { sql, params } = acceptStatement({ events, ...options, mayRepeat })
-  const rows = await db.query<{ event_id: string; user_id?: string | null } & InboxPlace>(sql, params)
+  const rows = await db.query<{ event_id: string | null; user_id?: string | null } & InboxPlace>(sql, params)
   const places = new Map<string, InboxPlace>()
   for (const { event_id, user_id, ...place } of rows) if (user_id) places.set(`${event_id} ${user_id}`, place)
   return {
-    ids: new Set(mayRepeat ? rows.map((row) => row.event_id) : events.map(({ id }) => id)),
+    ids: new Set(mayRepeat ? rows.flatMap((row) => row.event_id ?? []) : events.map(({ id }) => id)),
     placeOf: (eventId, userId) => places.get(`${eventId} ${userId}`),
   }
 }

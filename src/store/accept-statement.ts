@@ -1,5 +1,6 @@
 import { LANES } from '../core/event.ts'
 import { binaryArray } from '../db/binary-array.ts'
+import type { Notice } from '../queue/queue.ts'
 import {
   AFTER_COLLAPSE,
   COLLAPSE,
@@ -19,6 +20,8 @@ export type AcceptInput = {
   events: readonly EventRows[]
   instant?: Instant
   batchKey?: BatchKey
+  /** Other processes are told so with the commit. */
+  notice?: Notice | null
   /** Some keys may be known. Without it the statement is shorter, and fails altogether when one is. Dedupe keys need it. */
   mayRepeat: boolean
 }
@@ -30,7 +33,7 @@ export type AcceptInput = {
  * Keys and inboxes are taken in one order everywhere, so that concurrent statements wait for each other instead of
  * deadlocking.
  */
-export function acceptStatement({ events, instant, batchKey, mayRepeat }: AcceptInput): {
+export function acceptStatement({ events, instant, batchKey, notice, mayRepeat }: AcceptInput): {
   sql: string
   params: unknown[]
 } {
@@ -91,7 +94,11 @@ export function acceptStatement({ events, instant, batchKey, mayRepeat }: Accept
   }
   if (traces.length > 0) parts.push(tracedPart(fresh, rows(TRACE, traces)))
 
-  return { sql: `with ${parts.join(',\n')}\n${answerOf({ mayRepeat, hasPlaces: notifications.length > 0 })}`, params }
+  const told = notice ? `from pg_notify(${param(notice.channel)}, ${param(notice.payload)}) as told` : null
+  const answer = answerOf({ mayRepeat, hasPlaces: notifications.length > 0 })
+  // The answer is the whole of it, but for the words that go out with it.
+  const last = told === null ? answer : `select answer.* ${told} left join (${answer}) as answer on true`
+  return { sql: `with ${parts.join(',\n')}\n${last}`, params }
 }
 
 const childrenOf = <Child>(events: readonly EventRows[], of: (event: EventRows) => readonly Child[]) =>

@@ -1,10 +1,10 @@
 import { performance } from 'node:perf_hooks'
 import { AppError } from '../core/errors.ts'
 import type { Queryable } from '../db/db.ts'
-import type { InstantLane, Queue } from '../queue/queue.ts'
+import type { InstantLane, Notice, Queue } from '../queue/queue.ts'
 import { collapsesOf } from './accept-options.ts'
 import { acceptEvents, isKeyKnown, type StoredEvents } from './accept-events.ts'
-import type { EventRows, Instant } from './event-rows.ts'
+import { placesOf, type EventRows, type Instant } from './event-rows.ts'
 import { instantClaims } from './instant-claims.ts'
 
 /** Stores single events; those that come at the same time share a statement and a commit. */
@@ -37,7 +37,7 @@ const REPEATING_MS = 1000
  * Gathers what arrives in one turn of the event loop, and what arrives while statements are running. Each caller is
  * answered after the commit of his own event; one whose event cannot be stored fails alone.
  */
-export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, instant: InstantLane): Accepts {
+export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake' | 'notice'>, instant: InstantLane): Accepts {
   let waiting: Waiting[] = []
   let inFlight = 0
   /** Of the statements that are running: two connections would not keep the order of what came. */
@@ -100,12 +100,13 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
       instant,
       group.map(({ rows }) => rows),
     )
+    const notice = noticeOf(group, claims.instant)
     try {
-      const stored = await store(group, claims.instant)
+      const stored = await store(group, claims.instant, notice)
       for (const { rows, resolve } of group) resolve(stored.ids.has(rows.id))
       const mine = group.filter(({ rows }) => stored.ids.has(rows.id)).map(({ rows }) => rows)
       const waitsIn = claims.hand(mine, stored)
-      if (waitsIn.length > 0) queue.wake(waitsIn)
+      if (waitsIn.length > 0) queue.wake(waitsIn, notice !== null)
     } catch (error) {
       claims.giveUp()
       await eachAlone(group, error)
@@ -119,13 +120,20 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake'>, inst
     }
   }
 
+  /** One event alone, all of which waits for a worker, brings the word of it along. */
+  function noticeOf([first, ...others]: readonly Waiting[], { deliveries }: Instant): Notice | null {
+    if (!first || others.length > 0 || deliveries.length > 0) return null
+    const places = placesOf([first.rows])
+    return places.length === 0 ? null : queue.notice(places)
+  }
+
   /** Nearly always all keys are new: the short statement is tried first. */
-  async function store(group: readonly Waiting[], instant: Instant): Promise<StoredEvents> {
+  async function store(group: readonly Waiting[], instant: Instant, notice: Notice | null): Promise<StoredEvents> {
     const events = group.map(({ rows }) => rows)
     // Of an event with two keys, the statement that bears known ones could keep one.
     const mayRepeat = performance.now() - repeatedAt < REPEATING_MS && events.every(({ keys }) => keys.length < 2)
     try {
-      return await acceptEvents(db, events, { instant, mayRepeat })
+      return await acceptEvents(db, events, { instant, notice, mayRepeat })
     } catch (error) {
       if (!isKeyKnown(error)) throw error
       repeatedAt = performance.now()
