@@ -36,6 +36,7 @@ import { insertApiKey } from './store/api-key.ts'
 import { coalescedAccepts } from './store/coalesced-accepts.ts'
 import { eventTypes } from './store/event-types.ts'
 import { findUser, putUsers } from './store/directory-user.ts'
+import { NO_INSTANT_LANE } from './store/instant-claims.ts'
 import { mailOutbox } from './store/outbox-mail.ts'
 import { createPartitions } from './store/partitions.ts'
 import { startWeb } from './web.ts'
@@ -58,16 +59,6 @@ const SEND_TIMEOUT_SECONDS = 60
 const BATCH_SIZE = 50
 /** Even when the time for draining is used up, a part gets this long to stop. */
 const MIN_CLOSE_SECONDS = 1
-
-/** Without workers in this process, what it accepts goes through the queue. */
-const NO_INSTANT_LANE: Worker['instant'] = {
-  reserve: () => false,
-  release: () => {},
-  run: () => {},
-  isStarted: () => false,
-  canShow: () => false,
-  show: () => {},
-}
 
 /** Closes one part within the seconds that are left of the shutdown. */
 type Closer = (seconds: number) => Promise<unknown>

@@ -14,6 +14,7 @@ import type { Claim, InstantLane } from '../src/queue/queue.ts'
 import { liquidRenderer } from '../src/render/liquid-renderer.ts'
 import { checkInvariants } from '../src/store/check-invariants.ts'
 import { coalescedAccepts } from '../src/store/coalesced-accepts.ts'
+import { NO_INSTANT_LANE } from '../src/store/instant-claims.ts'
 import { insertEventType } from '../src/store/event-type.ts'
 import type { Accepted } from '../src/store/event-rows.ts'
 import { eventTypes } from '../src/store/event-types.ts'
@@ -91,12 +92,7 @@ export function pipeline(
       ]),
     ),
     accepts: coalescedAccepts(db, queue, {
-      reserve: () => false,
-      release: () => {},
-      run: () => {},
-      isStarted: () => false,
-      canShow: () => false,
-      show: () => {},
+      ...NO_INSTANT_LANE,
       newLease: () => ({ leaseId: nextId(), workerId, leaseSeconds }),
       ...instant,
     }),

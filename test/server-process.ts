@@ -1,9 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import path from 'node:path'
 import { API_KEY, client, JWT_SECRET } from './app.ts'
+import { freePort } from './free-port.ts'
 
 const ROOT = path.join(import.meta.dirname, '..')
 
@@ -17,7 +17,7 @@ export type ServerProcess = ReturnType<typeof client> & {
 
 /** The server as users run it: a process of its own. Resolves once it answers. */
 export async function startServerProcess(env: Record<string, string>): Promise<ServerProcess> {
-  const port = env.PORT ?? String(await freePort())
+  const port = env.PORT ?? (await freePort())
   const child = spawn(process.execPath, ['src/main.ts', 'serve'], {
     cwd: ROOT,
     env: { PATH: process.env.PATH, API_KEYS: API_KEY, JWT_SECRET, ...env, PORT: port },
@@ -47,13 +47,4 @@ export async function startServerProcess(env: Record<string, string>): Promise<S
       return code
     },
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }

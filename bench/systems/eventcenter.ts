@@ -6,7 +6,7 @@ import { migrate } from '../../src/db/migrate.ts'
 import { connect } from '../../src/db/pool.ts'
 import { metrics as openMetrics } from '../../src/metrics.ts'
 import { accept, acceptBatch, type Incoming } from '../../src/pipeline/accept.ts'
-import { startWorker, type Worker } from '../../src/pipeline/worker.ts'
+import { startWorker } from '../../src/pipeline/worker.ts'
 import { postgresQueue } from '../../src/queue/postgres.ts'
 import type { Hands } from '../../src/queue/claim-loop.ts'
 import type { Claim, ClaimedDelivery } from '../../src/queue/queue.ts'
@@ -14,6 +14,7 @@ import { recorder } from '../../src/queue/recorder.ts'
 import { coalescedAccepts } from '../../src/store/coalesced-accepts.ts'
 import { insertEventType } from '../../src/store/event-type.ts'
 import { eventTypes } from '../../src/store/event-types.ts'
+import { NO_INSTANT_LANE } from '../../src/store/instant-claims.ts'
 import { putTemplate } from '../../src/store/template.ts'
 import { noop } from './noop-channel.ts'
 import type { OpenOptions, Payload, System } from './system.ts'
@@ -49,14 +50,7 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
   const channel = { ...noop.open({}, {} as Parameters<typeof noop.open>[1]), isIdempotent }
   const channels = new Map([[channel.name, channel]])
   const newLease = () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: LEASE_SECONDS })
-  let instant: Worker['instant'] = {
-    reserve: () => false,
-    release() {},
-    run() {},
-    isStarted: () => false,
-    canShow: () => false,
-    show() {},
-  }
+  let instant = NO_INSTANT_LANE
   const accepts = coalescedAccepts(db, queue, {
     reserve: (...wanted) => instant.reserve(...wanted),
     release: (...unused) => instant.release(...unused),

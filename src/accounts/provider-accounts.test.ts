@@ -9,6 +9,7 @@ import { connect } from '../db/pool.ts'
 import { metrics as openMetrics } from '../metrics.ts'
 import type { Accounts } from './accounts.ts'
 import { providerAccounts } from './provider-accounts.ts'
+import { mostWithin } from '../../test/most-within.ts'
 
 let database: FreshDatabase
 beforeAll(async () => {
@@ -89,7 +90,7 @@ suite('an account with a limit', () => {
     // On an idle machine 29.5; a busy one lets some slots pass, and brings others close together.
     expect(times.length / seconds).toBeGreaterThan(20)
     expect(times.length / seconds).toBeLessThanOrEqual(30.5)
-    expect(most(times, 1000)).toBeLessThanOrEqual(34)
+    expect(mostWithin(times, 1000)).toBeLessThanOrEqual(34)
   })
 
   test('costs a few statements a second, and none for a person now and then', async () => {
@@ -108,7 +109,7 @@ suite('an account with a limit', () => {
     const [broadcast, retry] = await Promise.all([use(accounts, 'broadcast', 2.5), use(accounts, 'retry', 2.5)])
 
     const times = [...broadcast, ...retry].toSorted((a, b) => a - b)
-    expect(most(times, 1000)).toBeLessThanOrEqual(27)
+    expect(mostWithin(times, 1000)).toBeLessThanOrEqual(27)
     expect(times.length).toBeGreaterThan(2.5 * 16)
     // They take turns.
     expect(Math.abs(broadcast.length - retry.length)).toBeLessThan(times.length / 3)
@@ -144,7 +145,7 @@ suite('an account with a limit', () => {
 
     expect(p2p.length).toBeGreaterThan(2.5 * 7)
     expect(
-      most(
+      mostWithin(
         [...p2p, ...broadcast].toSorted((a, b) => a - b),
         1000,
       ),
@@ -278,14 +279,3 @@ suite('an account whose provider says wait', () => {
     await expect.poll(granted).toBe(1)
   })
 })
-
-/** The most of these times that fall into any window so long. */
-function most(times: readonly number[], length: number): number {
-  let first = 0
-  let most = 0
-  for (const [last, time] of times.entries()) {
-    while (time - times[first]! >= length) first += 1
-    most = Math.max(most, last - first + 1)
-  }
-  return most
-}

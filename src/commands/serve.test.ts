@@ -2,6 +2,7 @@ import { connect, createServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import { expect, onTestFinished, suite, test } from 'vitest'
 import { run, start, temporaryDirectory, type Running } from '../../test/command-line.ts'
+import { freePort } from '../../test/free-port.ts'
 
 const KEY = /sk_\w{12}_\w{49}/
 
@@ -166,15 +167,6 @@ const send = (url: string, key: string): Promise<Response> =>
     headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
     body: JSON.stringify({ user_id: 'demo', type: 'job.done', title: 'Ready', body: 'All done.' }),
   })
-
-async function freePort(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return String(port)
-}
 
 /** A request whose body never comes to its end. */
 async function openRequest(url: URL, key: string): Promise<void> {

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, suite, test } from 'vitest'
 import { flowOf, maxSlots } from './account.ts'
 import { takeSlots, type Bucket } from './account-bucket.ts'
+import { mostWithin } from '../../test/most-within.ts'
 
 const EMPTY: Bucket = { nextAt: 0, reserveUsed: [] }
 
@@ -33,8 +34,8 @@ suite('the bucket of an account', () => {
         const reserved = (seconds: number): number => reserve * (Math.floor(seconds / flow.cooldownSeconds) + 1)
 
         for (const seconds of [0.1, 1, 3.7, 20]) {
-          expect(most(all, seconds)).toBeLessThanOrEqual(Math.floor(even(seconds) + reserved(seconds) + 1e-6))
-          expect(most(bulk, seconds)).toBeLessThanOrEqual(Math.floor(even(seconds) + 1e-6))
+          expect(mostWithin(all, seconds)).toBeLessThanOrEqual(Math.floor(even(seconds) + reserved(seconds) + 1e-6))
+          expect(mostWithin(bulk, seconds)).toBeLessThanOrEqual(Math.floor(even(seconds) + 1e-6))
         }
         expect(1 / flow.intervalSeconds + reserve / flow.cooldownSeconds).toBeLessThanOrEqual(perSecond)
       }),
@@ -47,8 +48,8 @@ suite('the bucket of an account', () => {
         fc.pre(percent === 0 || perSecond * percent >= 100)
         const { all, bulk } = slotsOf(flowOf({ perSecond }, percent), takes)
 
-        expect(most(all, 0.999_999)).toBeLessThanOrEqual(perSecond)
-        expect(most(bulk, 0.999_999)).toBeLessThanOrEqual(Math.ceil(perSecond * (1 - percent / 100)))
+        expect(mostWithin(all, 0.999_999)).toBeLessThanOrEqual(perSecond)
+        expect(mostWithin(bulk, 0.999_999)).toBeLessThanOrEqual(Math.ceil(perSecond * (1 - percent / 100)))
       }),
     )
   })
@@ -156,15 +157,4 @@ function slotsOf(flow: ReturnType<typeof flowOf>, takes: readonly Take[]): { all
     if (!isForPerson) bulk.push(...taken.slots)
   }
   return { all: all.toSorted((a, b) => a - b), bulk: bulk.toSorted((a, b) => a - b) }
-}
-
-/** The most of these times that fall into any window so long. */
-function most(times: readonly number[], seconds: number): number {
-  let first = 0
-  let most = 0
-  for (const [last, time] of times.entries()) {
-    while (time - times[first]! >= seconds) first += 1
-    most = Math.max(most, last - first + 1)
-  }
-  return most
 }

@@ -1,5 +1,8 @@
 type Waiting<Input, Output> = { input: Input; resolve: (output: Output) => void; reject: (error: unknown) => void }
 
+/** What keeps about the same pace is worth waiting for so long, and no longer. */
+export const GATHER_MS = 3
+
 export type CoalesceOptions = {
   maxInputs: number
   maxRunning: number

@@ -13,6 +13,16 @@ export type User = {
   addresses: Address[]
 }
 
+/** Somebody of whom the directory knows nothing. */
+export const unknownUser = (companyId: string, userId: string): User => ({
+  company_id: companyId,
+  user_id: userId,
+  locale: null,
+  time_zone: null,
+  profile: {},
+  addresses: [],
+})
+
 /** Who the users are. Asked at the moment of sending, so that a changed address counts for what is still waiting. */
 export type Directory = {
   /** The user, or null when the directory does not know him. Throws when the directory cannot be asked now. */

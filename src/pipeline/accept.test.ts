@@ -5,6 +5,7 @@ import type { EventTypeDefinition } from '../core/event-type.ts'
 import { idGenerator } from '../core/id.ts'
 import { metrics } from '../metrics.ts'
 import { postgresQueue } from '../queue/postgres.ts'
+import { NO_INSTANT_LANE } from '../store/instant-claims.ts'
 import { eventTypes } from '../store/event-types.ts'
 import { coalescedAccepts } from '../store/coalesced-accepts.ts'
 import { insertEventType, putEventType } from '../store/event-type.ts'
@@ -29,12 +30,7 @@ suite('accepting an event', () => {
       eventTypes: eventTypes({ db }),
       queue,
       accepts: coalescedAccepts(db, queue, {
-        reserve: () => false,
-        release() {},
-        run() {},
-        isStarted: () => false,
-        canShow: () => false,
-        show() {},
+        ...NO_INSTANT_LANE,
         newLease: () => ({ leaseId: nextId(), workerId: crypto.randomUUID(), leaseSeconds: 30 }),
       }),
       channels: new Map([

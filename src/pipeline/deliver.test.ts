@@ -16,6 +16,7 @@ import type { Claim } from '../queue/queue.ts'
 import { postgresQueue } from '../queue/postgres.ts'
 import { liquidRenderer } from '../render/liquid-renderer.ts'
 import { coalescedAccepts } from '../store/coalesced-accepts.ts'
+import { NO_INSTANT_LANE } from '../store/instant-claims.ts'
 import { insertEventType } from '../store/event-type.ts'
 import { eventTypes } from '../store/event-types.ts'
 import { accept, type AcceptPorts } from './accept.ts'
@@ -84,12 +85,7 @@ beforeAll(async () => {
     channels: new Map([inbox, mail].map((channel) => [channel.name, channel])),
     // Everything goes through the queue here.
     accepts: coalescedAccepts(db, queue, {
-      reserve: () => false,
-      release: () => {},
-      run: () => {},
-      isStarted: () => false,
-      canShow: () => false,
-      show: () => {},
+      ...NO_INSTANT_LANE,
       newLease: () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: 30 }),
     }),
   }

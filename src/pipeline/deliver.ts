@@ -8,7 +8,7 @@ import { localeChain } from '../core/template-lookup.ts'
 import { templateVariables } from '../core/template-variables.ts'
 import { within } from '../core/within.ts'
 import type { Queryable } from '../db/db.ts'
-import type { Address, User } from '../directory/directory.ts'
+import { unknownUser, type Address, type User } from '../directory/directory.ts'
 import type { Ports } from '../ports.ts'
 import type { Hands } from '../queue/claim-loop.ts'
 import { resultOfFailure } from '../queue/outcome.ts'
@@ -288,12 +288,3 @@ async function textFor(
   )
   return { text: { ...rendered, format: channel.bodyFormat }, locale: template.locale, templateId: template.id }
 }
-
-const unknownUser = (companyId: string, userId: string): User => ({
-  company_id: companyId,
-  user_id: userId,
-  locale: null,
-  time_zone: null,
-  profile: {},
-  addresses: [],
-})

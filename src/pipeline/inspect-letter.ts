@@ -3,7 +3,7 @@ import { partlyHidden, partlyHiddenAddress } from '../core/partly-hidden.ts'
 import { localeChain } from '../core/template-lookup.ts'
 import { templateVariables } from '../core/template-variables.ts'
 import type { EventType } from '../core/event-type.ts'
-import type { User } from '../directory/directory.ts'
+import { unknownUser, type User } from '../directory/directory.ts'
 import type { Ports } from '../ports.ts'
 import { TemplateError } from '../render/renderer.ts'
 import { isAddressNewer } from '../store/address-age.ts'
@@ -50,7 +50,7 @@ export async function inspectLetter(
   const channel = ports.channels.get(letter.channel)
   const type = await ports.eventTypes.version(letter.event_type_id)
   const known = await ports.directory.find(companyId, letter.user_id)
-  const user = known ?? nobody(companyId, letter.user_id)
+  const user = known ?? unknownUser(companyId, letter.user_id)
   const context = { ports, options, companyId, letter, type, user }
 
   const template = letter.template_id === null ? null : await templateVersion(ports.db, letter.template_id)
@@ -135,12 +135,3 @@ const versionOf = ({ template }: MadeText): number | undefined => template?.vers
 /** What cannot be compared has not changed. */
 const isSame = (before: MadeText | null, now: MadeText | null, part: (made: MadeText) => unknown): boolean =>
   !before || !now || part(before) === part(now)
-
-const nobody = (companyId: string, userId: string): User => ({
-  company_id: companyId,
-  user_id: userId,
-  locale: null,
-  time_zone: null,
-  profile: {},
-  addresses: [],
-})

@@ -1,12 +1,11 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { GATHER_MS } from '../core/coalesce.ts'
 import type { Claim, NextClaim, Place, Queue, Throttle } from './queue.ts'
 
 /** After a failed look (database away), so that an outage is not answered with a storm. */
 const BACKOFF_MS = 1000
-/** Before a claim of only a few. */
-const GATHER_MS = 3
 /** Where a throttle grants nothing and does not say when to ask again. */
 const ASK_AGAIN_MS = 1000
 

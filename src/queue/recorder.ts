@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { coalesced, type CoalesceOptions } from '../core/coalesce.ts'
+import { coalesced, GATHER_MS, type CoalesceOptions } from '../core/coalesce.ts'
 import type { Hands } from './claim-loop.ts'
 import type { Claim, Queue, Result } from './queue.ts'
 
@@ -15,9 +15,6 @@ export type Recorder = {
   /** Ends the lease; what was not finished goes back, or is recovered as uncertain if it was started. */
   end(): Promise<void>
 }
-
-/** Deliveries of one claim keep about the same pace: it pays to wait a moment for those that are a little behind. */
-const GATHER_MS = 3
 
 /** A database that is away for a moment must not make a known outcome unknown. */
 const RECORD_AGAIN_MS = 500

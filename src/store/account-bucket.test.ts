@@ -6,6 +6,7 @@ import { flowOf, maxSlots, type Flow } from '../core/account.ts'
 import { MAX_STOP_SECONDS } from '../core/account-stop.ts'
 import { takeSlots as takeSlotsOf } from '../core/account-bucket.ts'
 import { stopAccount, stoppedAccounts, takeSlots } from './account-bucket.ts'
+import { mostWithin } from '../../test/most-within.ts'
 
 let database: FreshDatabase
 beforeAll(async () => {
@@ -81,7 +82,7 @@ suite('the bucket of an account in the database', () => {
     const taken = await inTurns(3, seconds, () => takenAt(account, flow, maxSlots(flow), false))
 
     const times = taken.toSorted((a, b) => a - b)
-    expect(most(times, 1)).toBeLessThanOrEqual(30)
+    expect(mostWithin(times, 1)).toBeLessThanOrEqual(30)
     // Whoever is kept from asking for a third of a second loses what he could have had.
     expect(times.length).toBeGreaterThan(seconds * 20)
     expect(times.length).toBeLessThanOrEqual(Math.ceil((seconds + 0.5) * 30))
@@ -100,7 +101,7 @@ suite('the bucket of an account in the database', () => {
 
     const times = (await bulk).toSorted((a, b) => a - b)
 
-    expect(most(times, 1)).toBeLessThanOrEqual(24)
+    expect(mostWithin(times, 1)).toBeLessThanOrEqual(24)
     for (const { count } of personal) expect(count).toBe(6)
   })
 
@@ -232,15 +233,4 @@ async function inTurns(workers: number, seconds: number, take: () => Promise<num
     }),
   )
   return times
-}
-
-/** The most of these times that fall into any window so long. */
-function most(times: readonly number[], seconds: number): number {
-  let first = 0
-  let most = 0
-  for (const [last, time] of times.entries()) {
-    while (time - times[first]! >= seconds) first += 1
-    most = Math.max(most, last - first + 1)
-  }
-  return most
 }

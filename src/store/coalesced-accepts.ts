@@ -24,6 +24,9 @@ type Waiting = {
   reject: (error: unknown) => void
 }
 
+/** What goes into the statement with the events. */
+type Along = { instant?: Instant; notice?: Notice | null }
+
 const MAX_EVENTS = 500
 const MAX_DELIVERIES = 2000
 /** While the database stores one group, this process reads the answers of the other and prepares it anew. */
@@ -96,15 +99,13 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake' | 'not
 
   async function flush(group: Waiting[]): Promise<void> {
     inFlight += 1
-    const claims = instantClaims(
-      instant,
-      group.map(({ rows }) => rows),
-    )
+    const events = group.map(({ rows }) => rows)
+    const claims = instantClaims(instant, events)
     const notice = noticeOf(group, claims.instant)
     try {
-      const stored = await store(group, claims.instant, notice)
+      const stored = await store(events, { instant: claims.instant, notice })
       for (const { rows, resolve } of group) resolve(stored.ids.has(rows.id))
-      const mine = group.filter(({ rows }) => stored.ids.has(rows.id)).map(({ rows }) => rows)
+      const mine = events.filter(({ id }) => stored.ids.has(id))
       const waitsIn = claims.hand(mine, stored)
       if (waitsIn.length > 0) queue.wake(waitsIn, notice !== null)
     } catch (error) {
@@ -128,18 +129,17 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake' | 'not
   }
 
   /** Nearly always all keys are new: the short statement is tried first. */
-  async function store(group: readonly Waiting[], instant: Instant, notice: Notice | null): Promise<StoredEvents> {
-    const events = group.map(({ rows }) => rows)
+  async function store(events: readonly EventRows[], along: Along): Promise<StoredEvents> {
     // Of an event with two keys, the statement that bears known ones could keep one.
     const mayRepeat = performance.now() - repeatedAt < REPEATING_MS && events.every(({ keys }) => keys.length < 2)
     try {
-      return await acceptEvents(db, events, { instant, notice, mayRepeat })
+      return await acceptEvents(db, events, { ...along, mayRepeat })
     } catch (error) {
       if (!isKeyKnown(error)) throw error
       repeatedAt = performance.now()
-      if (group.length === 1) return { ids: new Set(), placeOf: () => undefined }
+      if (events.length === 1) return { ids: new Set(), placeOf: () => undefined }
       if (events.some(({ keys }) => keys.length > 1)) throw error
-      return await acceptEvents(db, events, { instant, mayRepeat: true })
+      return await acceptEvents(db, events, { ...along, mayRepeat: true })
     }
   }
 
@@ -148,7 +148,7 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake' | 'not
     const isAway = error instanceof AppError && error.code === 'unavailable'
     for (const { rows, resolve, reject } of group) {
       if (isAway || group.length === 1) reject(error)
-      else await storeAlone(db, rows).then(resolve, reject)
+      else await store([rows], {}).then(({ ids }) => resolve(ids.has(rows.id)), reject)
     }
     if (!isAway && group.length > 1) queue.wake()
   }
@@ -159,15 +159,6 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake' | 'not
         waiting.push({ rows, collapseKeys: collapseKeysOf(rows), threads: threadsOf(rows), resolve, reject })
         plan()
       }),
-  }
-}
-
-async function storeAlone(db: Queryable, rows: EventRows): Promise<boolean> {
-  try {
-    return (await acceptEvents(db, [rows], { mayRepeat: false })).ids.has(rows.id)
-  } catch (error) {
-    if (isKeyKnown(error)) return false
-    throw error
   }
 }
 

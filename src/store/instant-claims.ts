@@ -9,6 +9,16 @@ const MAX_INSTANT_DELIVERIES = 100
 /** Whether it is over already is for the database's clock to say, at the claim. */
 const EXPIRES_SOON_MS = 10_000
 
+/** Of a process that sends nothing: what it accepts goes through the queue. */
+export const NO_INSTANT_LANE: Omit<InstantLane, 'newLease'> = {
+  reserve: () => false,
+  release: () => {},
+  run: () => {},
+  isStarted: () => false,
+  canShow: () => false,
+  show: () => {},
+}
+
 /** What this process may send as soon as it is stored, under one lease for each channel. */
 export type InstantClaims = {
   /** For the statement that stores the events. */

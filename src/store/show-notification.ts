@@ -1,4 +1,4 @@
-import { coalesced } from '../core/coalesce.ts'
+import { coalesced, GATHER_MS } from '../core/coalesce.ts'
 import type { PlannedNotification } from '../core/plan.ts'
 import type { Notification } from '../core/notification.ts'
 import type { Queryable } from '../db/db.ts'
@@ -60,7 +60,6 @@ export function historyNotes(db: Queryable, expected: number): (shown: ShownNoti
 
 /** Their texts may be long. */
 const MAX_NOTES = 100
-const GATHER_MS = 3
 
 const noteInHistory = (db: Queryable, shown: readonly ShownNotification[]): Promise<{ error: unknown } | null> =>
   db.query(NOTE, [JSON.stringify(shown)]).then(

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { once } from 'node:events'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -7,6 +6,7 @@ import { connect } from '../../src/db/pool.ts'
 import type { Db } from '../../src/db/db.ts'
 import { client } from '../app.ts'
 import { startServerProcess, type ServerProcess } from '../server-process.ts'
+import { freePort } from '../free-port.ts'
 
 /** What may be killed. The server holds the embedded database, the workers only use it. */
 export type Victim = 'server' | 'worker 1' | 'worker 2' | 'database'
@@ -37,7 +37,7 @@ export async function startCluster(directory: string, settings: Record<string, s
   const data = path.join(directory, 'data')
   const socket = path.join(data, 'socket')
   const databaseUrl = `postgres://eventcenter@/postgres?host=${encodeURIComponent(socket)}`
-  const port = String(await freePort())
+  const port = await freePort()
   const common = { ...settings, LOG_LEVEL: 'warn' }
   const members: Record<Exclude<Victim, 'database'>, Record<string, string>> = {
     server: { ...common, ROLES: 'api,scheduler,worker', DATABASE_URL: `embedded:${data}`, PORT: port },
@@ -116,13 +116,4 @@ function isAlive(pid: number): boolean {
   } catch {
     return false
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }
