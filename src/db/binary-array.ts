@@ -1,5 +1,5 @@
 /** The types whose arrays are sent, by their numbers in pg_type; the numbers never change. */
-const OIDS = { smallint: 21, integer: 23, bigint: 20, text: 25, uuid: 2950, jsonb: 3802, bytea: 17, boolean: 16 }
+const OIDS = { smallint: 21, integer: 23, bigint: 20, text: 25, uuid: 2950, json: 114, bytea: 17, boolean: 16 }
 export type ElementType = keyof typeof OIDS
 
 const HEADER_BYTES = 20
@@ -7,8 +7,6 @@ const LENGTH_BYTES = 4
 const EMPTY_BYTES = 12
 /** Of a text; the buffer grows where texts are longer. */
 const GUESSED_BYTES = 64
-/** A jsonb value starts with the version of its format. */
-const JSONB_VERSION = 1
 
 type Value = string | number | boolean | null
 
@@ -16,7 +14,7 @@ type Value = string | number | boolean | null
  * An array as PostgreSQL's own binary form, for a parameter written `$1::bigint[]`: neither side quotes, escapes or
  * parses digits, which for a statement that stores hundreds of rows is half of the work. One element is made of each row.
  * Layout: array_send in PostgreSQL's src/backend/utils/adt/arrayfuncs.c. bigint and uuid are given as text, bytea as hex,
- * jsonb as JSON text.
+ * json as its text.
  */
 export function binaryArray<Row>(type: ElementType, rows: readonly Row[], of: (row: Row) => Value): Buffer {
   const write = WRITERS[type] as (buffer: Buffer, value: Value, at: number) => number
@@ -66,10 +64,9 @@ const WRITERS = {
   bigint: (buffer: Buffer, value: string, at: number) => buffer.writeBigInt64BE(BigInt(value), at) - at,
   boolean: (buffer: Buffer, value: boolean, at: number) => buffer.writeUInt8(value ? 1 : 0, at) - at,
   text: (buffer: Buffer, value: string, at: number) => buffer.write(value, at, 'utf8'),
+  json: (buffer: Buffer, value: string, at: number) => buffer.write(value, at, 'utf8'),
   uuid: (buffer: Buffer, value: string, at: number) => writeHex(buffer, value.replaceAll('-', ''), at, 16),
   bytea: (buffer: Buffer, value: string, at: number) => writeHex(buffer, value, at, value.length / 2),
-  jsonb: (buffer: Buffer, value: string, at: number) =>
-    buffer.write(value, buffer.writeUInt8(JSONB_VERSION, at), 'utf8') + 1,
 } satisfies Record<ElementType, unknown>
 
 /** Node writes what it can read and says nothing of the rest. */

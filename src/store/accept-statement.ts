@@ -39,9 +39,18 @@ export function acceptStatement({ events, instant, batchKey, notice, mayRepeat }
 } {
   const params: unknown[] = []
   const param = (value: unknown): string => `$${params.push(value)}`
-  const rows = <Row>(columns: Column<Row>[], values: readonly Row[]): string => {
+  const unnested = <Row>(columns: readonly Column<Row>[], values: readonly Row[]): string => {
     const arrays = columns.map(([, type, of]) => `${param(binaryArray(type, values, of))}::${type}[]`)
     return `unnest(${arrays.join(', ')}) as x(${columns.map(([name]) => name).join(', ')})`
+  }
+  /** What is alike in all rows, as it is in most groups, is sent and read once. */
+  const rows = <Row>(columns: readonly Column<Row>[], values: readonly Row[], common: readonly Column<Row>[] = []) => {
+    const [first] = values
+    if (!first || !common.every(([, , of]) => values.every((row) => of(row) === of(first)))) {
+      return unnested([...columns, ...common], values)
+    }
+    const constants = common.map(([name, type, of]) => `${param(of(first))}::${type} as ${name}`)
+    return `(select ${['x.*', ...constants].join(', ')} from ${unnested(columns, values)}) as x`
   }
   const notifications = childrenOf(events, ({ notifications }) => notifications)
   const deliveries = childrenOf(events, ({ deliveries }) => deliveries)
@@ -53,7 +62,7 @@ export function acceptStatement({ events, instant, batchKey, notice, mayRepeat }
   const fresh = mayRepeat ? 'fresh' : 'input'
 
   const parts = [
-    `input as materialized (select * from ${rows(isCollapsing ? [...EVENT, EVENT_COLLAPSE] : EVENT, events)})`,
+    `input as materialized (select * from ${rows(isCollapsing ? [...EVENT, EVENT_COLLAPSE] : EVENT, events, EVENT_COMMON)})`,
   ]
   const deduped = dedupedOf(events)
   const unknown = deduped.length > 0 ? 'unknown' : 'fresh'
@@ -75,7 +84,8 @@ export function acceptStatement({ events, instant, batchKey, notice, mayRepeat }
   }
   if (deliveries.length > 0) {
     const isOrdered = deliveries.some(({ child }) => child.thread !== null)
-    const source = rows([...DELIVERY, ...(isTimed ? TIMES : []), ...(isOrdered ? [THREAD] : [])], deliveries)
+    const columns = [...DELIVERY, ...(isTimed ? TIMES : []), ...(isOrdered ? [THREAD] : [])]
+    const source = rows(columns, deliveries, DELIVERY_COMMON)
     const replaces = notifications.some(({ child }) => child.collapse_key !== null)
     parts.push(deliveryPart(source, { mayRepeat, isTimed, replaces, isOrdered }))
     if (isOrdered) parts.push(...threadParts)
@@ -111,11 +121,14 @@ type Child<Name extends 'notifications' | 'deliveries' | 'traces'> = {
 
 const EVENT: Column<EventRows>[] = [
   ['id', 'bigint', ({ id }) => id],
-  ['company_id', 'text', (event) => event.company_id],
   ['event_id', 'text', (event) => event.event_id],
+  ['payload', 'json', ({ payload }) => JSON.stringify(payload)],
+]
+
+const EVENT_COMMON: Column<EventRows>[] = [
+  ['company_id', 'text', (event) => event.company_id],
   ['type', 'text', ({ type }) => type],
   ['event_type_id', 'bigint', (event) => event.event_type_id],
-  ['payload', 'jsonb', ({ payload }) => JSON.stringify(payload)],
   ['jobs_count', 'integer', (event) => event.jobs_count],
   ['lane', 'smallint', ({ lane }) => lane],
   ['priority', 'smallint', ({ priority }) => priority],
@@ -143,9 +156,12 @@ const DELIVERY: Column<Child<'deliveries'>>[] = [
   ['id', 'bigint', ({ child }) => child.id],
   ['event_id', 'bigint', ({ event }) => event.id],
   ['notification_id', 'bigint', ({ child }) => child.notification_id],
+  ['user_id', 'text', ({ child }) => child.user_id],
+]
+
+const DELIVERY_COMMON: Column<Child<'deliveries'>>[] = [
   ['company_id', 'text', ({ event }) => event.company_id],
   ['channel', 'text', ({ child }) => child.channel],
-  ['user_id', 'text', ({ child }) => child.user_id],
   ['lane', 'smallint', ({ event }) => event.lane],
   ['priority', 'smallint', ({ event }) => event.priority],
 ]
@@ -188,14 +204,16 @@ const keyParts = (source: string, mayRepeat: boolean, unknown: string): string[]
 }
 
 function storedPart(fresh: string, isCollapsing: boolean): string {
-  const columns = (isCollapsing ? [...EVENT, EVENT_COLLAPSE] : EVENT).map(([name]) => name).join(', ')
+  const columns = (isCollapsing ? [...EVENT, ...EVENT_COMMON, EVENT_COLLAPSE] : [...EVENT, ...EVENT_COMMON])
+    .map(([name]) => name)
+    .join(', ')
   return `stored as (insert into event (${columns}) select ${columns} from ${fresh})`
 }
 
 const notificationParts = (fresh: string, source: string, where: string): string[] => [
   `told as materialized (
     select one.company_id, one.event_id as public_event_id, one.type, one.payload ->> 'title' as title,
-      one.payload ->> 'body' as body, one.payload -> 'cta' as cta, one.payload -> 'data' as data, x.*
+      one.payload ->> 'body' as body, (one.payload -> 'cta')::jsonb as cta, (one.payload -> 'data')::jsonb as data, x.*
     from ${source} join ${fresh} as one on one.id = x.event_id ${where})`,
   `heads as (
     insert into inbox (company_id, user_id, head)
