@@ -48,23 +48,22 @@ suite('a worker', () => {
   }
 
   /** Sends what it claims, and records it as the pipeline does. */
-  function startRecording(queue: Queue, { send }: { send: (id: string) => Promise<void> }): void {
+  function startRecording(
+    queue: Queue,
+    { send, batchSize = 2 }: { send: (id: string) => Promise<void>; batchSize?: number },
+  ): void {
     const log = pino({ level: 'silent' })
-    worker = startWorker(
-      { queue, channels: CHANNELS, log },
-      { slots: 2, batchSize: 2 },
-      async (claim, _signal, hands) => {
-        const record = recorder(queue, claim, { leaseSeconds: 30, next: hands.next })
-        await Promise.all(
-          claim.deliveries.map(async ({ id }) => {
-            await send(id)
-            await record.finish({ id, state: 'sent' })
-            hands.onOver()
-          }),
-        )
-        await record.end()
-      },
-    )
+    worker = startWorker({ queue, channels: CHANNELS, log }, { slots: 2, batchSize }, async (claim, _signal, hands) => {
+      const record = recorder(queue, claim, { leaseSeconds: 30, next: hands.next })
+      await Promise.all(
+        claim.deliveries.map(async ({ id }) => {
+          await send(id)
+          await record.finish({ id, state: 'sent' })
+          hands.onOver()
+        }),
+      )
+      await record.end()
+    })
   }
   const states = async (): Promise<number[]> => {
     const rows = await database.db.query<{ state: number }>('select state from delivery order by id')
@@ -235,6 +234,35 @@ suite('a worker', () => {
     expect(most).toBe(2)
     expect(along.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(5)
     expect(await database.db.query('select from lease')).toEqual([])
+  })
+
+  test('claims along with each of two claims whose results are recorded at the same time', async () => {
+    const real = open()
+    const alone: number[] = []
+    let most = 0
+    const queue: Queue = {
+      ...real,
+      claim: async (place, limit, options) => {
+        const claim = await real.claim(place, limit, options)
+        if (claim) alone.push(claim.deliveries.length)
+        return claim
+      },
+      finishAndClaim: async (leaseId, results, next) => {
+        // The other one comes meanwhile.
+        await sleep(5)
+        const answer = await real.finishAndClaim(leaseId, results, next)
+        const held = await database.db.query('select unnest(ids) from lease')
+        most = Math.max(most, held.length)
+        return answer
+      },
+    }
+    const ids = await addDeliveries(database.db, nextId, 12)
+
+    startRecording(queue, { send: async () => {}, batchSize: 1 })
+
+    await expect.poll(states, { timeout: 10_000 }).toEqual(ids.map(() => STATES.sent))
+    expect(alone).toEqual([1, 1])
+    expect(most).toBe(2)
   })
 
   test('loses nothing when such an answer is lost, and records nothing twice', async () => {

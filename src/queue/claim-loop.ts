@@ -35,6 +35,16 @@ export type ClaimAlong = {
   giveUp(): void
 }
 
+/**
+ * Slots of results that are being recorded go on to what is claimed along with them, before their deliveries are over: it is
+ * one commit, so no more is ever in progress than there are slots.
+ */
+type Pass = {
+  on(count: number): void
+  /** It came to nothing. Returns how many of them still have use for one. */
+  back(count: number): number
+}
+
 /** Gets every claim; must not throw for the sake of one delivery. */
 export type Handle = (claim: Claim, hands: Hands) => Promise<void>
 
@@ -97,11 +107,27 @@ export function claimLoop(
   }
 
   async function run(claim: Claim, held: number): Promise<void> {
+    let passedOn = 0
     const onOver = (): void => {
-      if (held === 0) return
-      held -= 1
-      giveBack(1)
+      if (passedOn > 0) passedOn -= 1
+      else if (held > 0) {
+        held -= 1
+        giveBack(1)
+      }
     }
+    const pass: Pass = {
+      on(count) {
+        held -= count
+        passedOn += count
+      },
+      back(count) {
+        const returned = Math.min(count, passedOn)
+        held += returned
+        passedOn -= returned
+        return returned
+      },
+    }
+    const next = (finishing: number): ClaimAlong | null => claimAlong(Math.min(finishing, held), pass)
     try {
       await handle(claim, { onOver, next })
     } catch (error) {
@@ -116,21 +142,25 @@ export function claimLoop(
     running.add(batch)
   }
 
-  function next(finishing: number): ClaimAlong | null {
+  function claimAlong(finishing: number, pass: Pass): ClaimAlong | null {
     const limit = Math.min(slots - busy + finishing, batchSize)
     // What a throttle grants is asked for first, which takes its own time.
     if (limits || stopping.aborted || !hasMore || limit <= 0) return null
-    busy += limit
+    const passed = Math.min(limit, finishing)
+    pass.on(passed)
+    busy += limit - passed
     return {
       claim: { place, limit, options: { asStarted } },
       take(claim) {
         turnedAt = performance.now()
         hasMore = claim?.hasMore ?? false
-        busy -= limit - (claim?.deliveries.length ?? 0)
+        const unused = limit - (claim?.deliveries.length ?? 0)
+        busy -= unused
+        if (hasMore && unused > 0) nudge()
         if (claim) take(claim)
       },
       giveUp() {
-        giveBack(limit)
+        giveBack(limit - pass.back(passed))
         nudge()
       },
     }
