@@ -42,6 +42,8 @@ export type EventType = EventTypeDefinition & { id: string; company_id: string; 
 
 /** The registered types. Kept in memory; a type unknown here is looked up once more before it is called unknown. */
 export type EventTypes = {
+  /** What `find` would answer without asking anybody; undefined when it would ask. */
+  known(companyId: string, type: string): EventType | undefined
   /** The company's own definition, else the platform's; null when there is none. */
   find(companyId: string, type: string): Promise<EventType | null>
   /** One stored version, also when it is no longer current. */

@@ -3,7 +3,7 @@ import { AppError, invalidField } from '../core/errors.ts'
 import type { Event } from '../core/event.ts'
 import type { EventType } from '../core/event-type.ts'
 import { uuidOf } from '../core/id.ts'
-import type { Json, JsonObject } from '../core/json.ts'
+import type { Json } from '../core/json.ts'
 import { canonicalJson } from '../core/json.ts'
 import { payloadFaults } from '../core/payload-schema.ts'
 import { plan, unknownType } from '../core/plan.ts'
@@ -40,17 +40,26 @@ export async function accept(
   incoming: Incoming,
   requestKey?: string,
 ): Promise<Accepted> {
-  const rows = await rowsOf(ports, companyId, incoming).catch((error: unknown) => ({ refusal: error }))
-  if ('refusal' in rows) return firstAnswer(ports.db, companyId, incoming, requestKey, rows.refusal)
+  const { type } = incoming.event
+  const known = ports.eventTypes.known(companyId, type) ?? (await ports.eventTypes.find(companyId, type))
+  let rows: EventRows
+  try {
+    rows = rowsOf(ports, companyId, incoming, known)
+  } catch (refusal) {
+    return firstAnswer(ports.db, companyId, incoming, requestKey, refusal)
+  }
   if (requestKey !== undefined) rows.keys.push(idempotencyKey('request', companyId, requestKey))
 
-  return withKeys(rows.keys, async () => {
+  takeKeys(rows.keys)
+  try {
     const accepted = await store(ports, rows)
     if (!accepted) return replay(rows, await findKeys(ports.db, rows.keys))
 
-    countAccepted(ports, [accepted])
+    countAccepted(ports, accepted)
     return accepted
-  })
+  } finally {
+    freeKeys(rows.keys)
+  }
 }
 
 /**
@@ -69,28 +78,39 @@ export async function acceptBatch(
       : { key: idempotencyKey('batch', companyId, requestKey), bodyHash: fingerprint(items.map((item) => item.body)) }
   const rows: EventRows[] = []
   try {
-    for (const [index, item] of items.entries()) rows.push(await inItem(index, rowsOf(ports, companyId, item)))
-  } catch (refusal) {
+    for (const item of items) {
+      const { type } = item.event
+      const known = ports.eventTypes.known(companyId, type) ?? (await ports.eventTypes.find(companyId, type))
+      rows.push(rowsOf(ports, companyId, item, known))
+    }
+  } catch (error) {
+    const refusal = itemError(rows.length, error)
     // What was accepted once is answered as it was then, also when a type would refuse it today.
-    const known = isRefusal(refusal) && batch ? (await findKeys(ports.db, [batch.key]))[0] : undefined
-    if (known && batch) return replayBatch(known, batch.bodyHash)
+    const first = isRefusal(refusal) && batch ? (await findKeys(ports.db, [batch.key]))[0] : undefined
+    if (first && batch) return replayBatch(first, batch.bodyHash)
     throw refusal
   }
   refuseRepeatedIds(rows)
   const keys = [...rows.flatMap((row) => row.keys), ...(batch ? [batch.key] : [])]
 
-  return withKeys(keys, async () => {
+  takeKeys(keys)
+  try {
     const result = await storeBatch(ports.db, rows, batch && { ...batch, rowId: rows[0]?.id ?? ports.nextId() })
-    if (!result.isReplay && countAccepted(ports, result.events) > 0) ports.queue.wake(placesOf(rows))
+    if (result.isReplay) return result
+
+    for (const event of result.events) countAccepted(ports, event)
+    if (result.events.some(isStored)) ports.queue.wake(placesOf(rows))
     return result
-  })
+  } finally {
+    freeKeys(keys)
+  }
 }
 
 /** Null when one of its keys is known. */
 async function store(ports: AcceptPorts, rows: EventRows): Promise<Accepted | null> {
   if (!rows.dedupe || rows.keys.length === 0) {
-    const isStored = await ports.accepts.store(rows)
-    if (isStored) return { event_id: rows.event_id, jobs_count: rows.jobs_count, isReplay: false }
+    if (await ports.accepts.store(rows))
+      return { event_id: rows.event_id, jobs_count: rows.jobs_count, isReplay: false }
     if (!rows.dedupe) return null
     const first = await findDuplicate(ports.db, rows)
     if (first) return first
@@ -101,13 +121,11 @@ async function store(ports: AcceptPorts, rows: EventRows): Promise<Accepted | nu
   return accepted
 }
 
-/** Returns how many were stored. */
-function countAccepted({ metrics }: AcceptPorts, events: readonly Accepted[]): number {
-  const fresh = events.filter((event) => !event.isReplay)
-  const deduplicated = fresh.filter((event) => event.deduplicated).length
-  metrics.accepted.inc(fresh.length - deduplicated)
-  metrics.deduplicated.inc(deduplicated)
-  return fresh.length - deduplicated
+const isStored = ({ isReplay, deduplicated }: Accepted): boolean => !isReplay && !deduplicated
+
+function countAccepted({ metrics }: AcceptPorts, event: Accepted): void {
+  if (isStored(event)) metrics.accepted.inc()
+  else if (!event.isReplay) metrics.deduplicated.inc()
 }
 
 /** What was accepted once is answered as it was then, also when its type would refuse it today; else `refusal` is thrown. */
@@ -131,8 +149,13 @@ async function firstAnswer(
 
 const isRefusal = (error: unknown): boolean => error instanceof AppError && error.code === 'invalid'
 
-async function rowsOf(ports: AcceptPorts, companyId: string, { event, body, names }: Incoming): Promise<EventRows> {
-  const type = await ports.eventTypes.find(companyId, event.type)
+/** Not async, as is all up to the store: most types are known, and every turn that an event waits costs. */
+function rowsOf(
+  ports: AcceptPorts,
+  companyId: string,
+  { event, body, names }: Incoming,
+  type: EventType | null,
+): EventRows {
   if (!type) throw unknownType(names.type, event.type)
   checkPayload(type, event, names.data)
 
@@ -153,7 +176,7 @@ async function rowsOf(ports: AcceptPorts, companyId: string, { event, body, name
     event_id: eventId,
     type: event.type,
     event_type_id: type.id,
-    payload: { ...event, id: eventId } as unknown as JsonObject,
+    payload: { ...event, id: eventId },
     jobs_count: planned.deliveries.length,
     lane: planned.lane,
     priority: planned.priority,
@@ -208,14 +231,14 @@ const fingerprint = (body: Json): string => hash('sha256', canonicalJson(body))
 
 const inFlight = new Set<string>()
 
-async function withKeys<Result>(keys: readonly string[], work: () => Promise<Result>): Promise<Result> {
-  if (keys.some((key) => inFlight.has(key))) throw inProgress()
+/** Throws `conflict` when one of them is being accepted. */
+function takeKeys(keys: readonly string[]): void {
+  for (const key of keys) if (inFlight.has(key)) throw inProgress()
   for (const key of keys) inFlight.add(key)
-  try {
-    return await work()
-  } finally {
-    for (const key of keys) inFlight.delete(key)
-  }
+}
+
+function freeKeys(keys: readonly string[]): void {
+  for (const key of keys) inFlight.delete(key)
 }
 
 function refuseRepeatedIds(rows: readonly EventRows[]): void {
@@ -224,13 +247,5 @@ function refuseRepeatedIds(rows: readonly EventRows[]): void {
     if (seen.has(row.event_id))
       throw invalidField(`events[${index}]`, `the id "${row.event_id}" is twice in this batch`)
     seen.add(row.event_id)
-  }
-}
-
-async function inItem<Result>(index: number, work: Promise<Result>): Promise<Result> {
-  try {
-    return await work
-  } catch (error) {
-    throw itemError(index, error)
   }
 }

@@ -88,6 +88,36 @@ suite('the registered types', () => {
     expect(statements()).toBe(3)
   })
 
+  test('are given without waiting while they are in memory, and no longer', async () => {
+    await putEventType(database.db, '', definition())
+    let now = 0
+    const types = eventTypes({ db: database.db }, () => now)
+    const before = types.known('acme', 'job.done')
+    const asked = types.find('acme', 'job.done')
+    const meanwhile = types.known('acme', 'job.done')
+    const found = await asked
+
+    now = 999
+    const after = types.known('acme', 'job.done')
+    now = 1000
+    const late = types.known('acme', 'job.done')
+
+    expect(found).toMatchObject({ version: 1 })
+    expect([before, meanwhile, late]).toEqual([undefined, undefined, undefined])
+    expect(after).toBe(found)
+  })
+
+  test('that are not there are asked for each time', async () => {
+    const { db, statements } = counted()
+    const types = eventTypes({ db }, () => 0)
+    await types.find('', 'job.done')
+
+    expect(types.known('', 'job.done')).toBeUndefined()
+    expect(await types.find('', 'job.done')).toBeNull()
+
+    expect(statements()).toBe(3)
+  })
+
   test('that another process has just registered are known at once', async () => {
     const { db } = database
     const types = eventTypes({ db }, () => 0)

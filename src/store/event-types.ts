@@ -14,7 +14,7 @@ const MAX_KNOWN = 10_000
  */
 export function eventTypes({ db }: { db: Queryable }, clock: () => number = Date.now): EventTypes {
   const versions = new Map<string, EventType>()
-  let known = new Map<string, Promise<EventType | null>>()
+  let types = new Map<string, EventType | Promise<EventType | null>>()
   let mark: string | null = null
   let checkedAt = -Infinity
   let checking: Promise<void> | null = null
@@ -25,7 +25,7 @@ export function eventTypes({ db }: { db: Queryable }, clock: () => number = Date
     const askedIn = round
     const now = await eventTypesMark(db)
     if (askedIn !== round) return // asked before the change that `changed` told of
-    if (now !== mark || known.size > MAX_KNOWN) known = new Map()
+    if (now !== mark || types.size > MAX_KNOWN) types = new Map()
     mark = now
     checkedAt = askedAt
   }
@@ -36,25 +36,39 @@ export function eventTypes({ db }: { db: Queryable }, clock: () => number = Date
     return type
   }
 
+  const mustCheck = (): boolean => clock() - checkedAt >= CHECK_AFTER_MS
+
   return {
+    known(companyId, type) {
+      if (mustCheck()) return undefined
+      const found = types.get(keyOf(companyId, type))
+      return found instanceof Promise ? undefined : found
+    },
+
     async find(companyId, type) {
-      if (clock() - checkedAt >= CHECK_AFTER_MS) {
+      if (mustCheck()) {
         checking ??= check()
         const mine = checking
         await mine.finally(() => {
           if (checking === mine) checking = null
         })
       }
-      const among = known
-      const key = JSON.stringify([companyId, type])
+      const among = types
+      const key = keyOf(companyId, type)
       const found = among.get(key)
       if (found) return found
 
       const asked = findEventType(db, companyId, type).then(remember)
       among.set(key, asked)
-      const forget = (): unknown => among.get(key) === asked && among.delete(key)
-      asked.then((answer) => answer ?? forget(), forget)
-      return asked
+      try {
+        const answer = await asked
+        if (answer) among.set(key, answer)
+        else among.delete(key)
+        return answer
+      } catch (error) {
+        among.delete(key)
+        throw error
+      }
     },
 
     async version(id) {
@@ -68,3 +82,5 @@ export function eventTypes({ db }: { db: Queryable }, clock: () => number = Date
     },
   }
 }
+
+const keyOf = (companyId: string, type: string): string => JSON.stringify([companyId, type])
