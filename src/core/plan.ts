@@ -26,28 +26,20 @@ export type PlannedNotification = {
   collapse_key: string | null
 }
 
-export type PlannedDelivery = {
-  user_id: string
-  channel: string
-  send_after: string | null
-  expires_at: string | null
-  /** From when it is due; counted by the database, whose time decides what has expired. */
-  time_to_live_seconds: number | null
-  /** Shown at once, without waiting for anybody's server. */
-  is_inbox: boolean
-}
-
 /** Somebody, or one channel, was left out. `user_id` null: it concerns every recipient. */
 export type PlannedTrace = { user_id: string | null; channel: string | null; reason: string }
 
+/** Every one of `userIds` is told over every one of `channels`. */
 export type Plan = {
   lane: number
   priority: number
   collapse_key: string | null
   dedupe: Dedupe | null
   ordering_key: string | null
-  notifications: PlannedNotification[]
-  deliveries: PlannedDelivery[]
+  userIds: string[]
+  channels: PlannableChannel[]
+  /** Their notifications take their places in the inbox as the event is accepted. */
+  isShown: boolean
   traces: PlannedTrace[]
 }
 
@@ -55,13 +47,11 @@ export type Plan = {
  * Decides who is told and over which channels. Pure: the same event, type, channels and time give the same plan.
  * Throws `AppError('invalid')` naming the field when the event asks for what cannot be.
  */
-export function plan(event: Event, type: EventType, installed: readonly PlannableChannel[], now: Date): Plan {
+export function plan(event: Event, type: EventType, installed: ReadonlyMap<string, PlannableChannel>, now: Date): Plan {
   const traces: PlannedTrace[] = []
   const channels = chooseChannels(event, type, installed, traces)
   const userIds = chooseRecipients(event, type, traces)
   const isDeferred = event.send_after !== undefined && new Date(event.send_after) > now
-  // The others are written when they are shown: what waits for its time, and what a template has yet to say to each.
-  const isShown = channels.some((channel) => channel.isInbox) && event.title !== undefined && !isDeferred
 
   return {
     lane: LANES[type.lane ?? 'p2p'],
@@ -69,17 +59,10 @@ export function plan(event: Event, type: EventType, installed: readonly Plannabl
     collapse_key: collapseKeyOf(event, type),
     dedupe: dedupeOf(event, type),
     ordering_key: orderingKeyOf(event, type),
-    notifications: isShown ? userIds.map((userId) => notificationFor(userId, event, type)) : [],
-    deliveries: userIds.flatMap((userId) =>
-      channels.map((channel) => ({
-        user_id: userId,
-        channel: channel.name,
-        send_after: event.send_after ?? null,
-        expires_at: event.expires_at ?? null,
-        time_to_live_seconds: type.time_to_live_seconds ?? null,
-        is_inbox: channel.isInbox,
-      })),
-    ),
+    userIds,
+    channels,
+    // The others are written when they are shown: what waits for its time, and what a template has yet to say to each.
+    isShown: event.title !== undefined && !isDeferred && channels.some(({ isInbox }) => isInbox),
     traces,
   }
 }
@@ -87,17 +70,15 @@ export function plan(event: Event, type: EventType, installed: readonly Plannabl
 function chooseChannels(
   event: Event,
   type: EventType,
-  installed: readonly PlannableChannel[],
+  installed: ReadonlyMap<string, PlannableChannel>,
   traces: PlannedTrace[],
 ): PlannableChannel[] {
-  const byName = new Map(installed.map((channel) => [channel.name, channel]))
-  const names = [...new Set(event.channels ?? type.channels)]
-
-  return names.flatMap((name) => {
-    const channel = byName.get(name)
+  const chosen: PlannableChannel[] = []
+  for (const name of new Set(event.channels ?? type.channels)) {
+    const channel = installed.get(name)
     if (event.channels) {
       const field = `channels[${event.channels.indexOf(name)}]`
-      if (!channel) throw invalidField(field, `unknown channel "${name}"; known: ${[...byName.keys()].join(', ')}`)
+      if (!channel) throw invalidField(field, `unknown channel "${name}"; known: ${[...installed.keys()].join(', ')}`)
       if (type.allowed_channels && !type.allowed_channels.includes(name)) {
         throw invalidField(
           field,
@@ -105,16 +86,16 @@ function chooseChannels(
         )
       }
     }
-    if (channel) return [channel]
-    traces.push({ user_id: null, channel: name, reason: 'channel_not_installed' })
-    return []
-  })
+    if (channel) chosen.push(channel)
+    else traces.push({ user_id: null, channel: name, reason: 'channel_not_installed' })
+  }
+  return chosen
 }
 
 function chooseRecipients(event: Event, type: EventType, traces: PlannedTrace[]): string[] {
   const { path, include_initiator: includeInitiator } = type.recipients
   // Forms without a place for the one recipient of such a type name him in their data.
-  const field = event.user_id === undefined ? path.replace(/^user_id$/, 'data.user_id') : 'user_id'
+  const field = event.user_id === undefined ? (path === 'user_id' ? 'data.user_id' : path) : 'user_id'
   const named = event.user_id ?? valueAt(event, field)
   if (named === undefined || named === null) throw invalidField(field, 'required: it says who is told')
 

@@ -6,7 +6,7 @@ import { uuidOf } from '../core/id.ts'
 import type { Json } from '../core/json.ts'
 import { canonicalJson } from '../core/json.ts'
 import { payloadFaults } from '../core/payload-schema.ts'
-import { plan, unknownType } from '../core/plan.ts'
+import { notificationFor, plan, unknownType } from '../core/plan.ts'
 import type { Queryable } from '../db/db.ts'
 import type { Ports } from '../ports.ts'
 import { inProgress, itemError, replay, replayBatch, storeBatch } from '../store/accept-batch.ts'
@@ -159,14 +159,34 @@ function rowsOf(
   if (!type) throw unknownType(names.type, event.type)
   checkPayload(type, event, names.data)
 
-  const planned = inWordsOf(names, () => plan(event, type, [...ports.channels.values()], new Date()))
+  const planned = inWordsOf(names, () => plan(event, type, ports.channels, new Date()))
   const id = ports.nextId()
   const eventId = event.id ?? uuidOf(id)
-  const notificationIds = new Map<string, string>()
-  const notificationIdOf = (userId: string): string => {
-    const known = notificationIds.get(userId) ?? ports.nextId()
-    notificationIds.set(userId, known)
-    return known
+  const thread = (userId: string, channel: string): string | null =>
+    planned.ordering_key === null
+      ? null
+      : idempotencyKey('thread', companyId, JSON.stringify([userId, channel, planned.ordering_key]))
+  const notifications: EventRows['notifications'] = []
+  const deliveries: EventRows['deliveries'] = []
+  for (const userId of planned.userIds) {
+    const notificationId = ports.nextId()
+    if (planned.isShown) {
+      const { level, is_read, collapse_key } = notificationFor(userId, event, type)
+      notifications.push({ id: notificationId, user_id: userId, level, is_read, collapse_key })
+    }
+    for (const { name: channel, isInbox } of planned.channels) {
+      deliveries.push({
+        id: ports.nextId(),
+        notification_id: notificationId,
+        user_id: userId,
+        channel,
+        send_after: event.send_after ?? null,
+        expires_at: event.expires_at ?? null,
+        time_to_live_seconds: type.time_to_live_seconds ?? null,
+        is_inbox: isInbox,
+        thread: thread(userId, channel),
+      })
+    }
   }
   return {
     id,
@@ -177,7 +197,7 @@ function rowsOf(
     type: event.type,
     event_type_id: type.id,
     payload: { ...event, id: eventId },
-    jobs_count: planned.deliveries.length,
+    jobs_count: deliveries.length,
     lane: planned.lane,
     priority: planned.priority,
     cancellation_key: event.cancellation_key ?? null,
@@ -186,22 +206,8 @@ function rowsOf(
       key: idempotencyKey('dedupe', companyId, JSON.stringify([event.type, planned.dedupe.key])),
       window_seconds: planned.dedupe.window_seconds,
     },
-    notifications: planned.notifications.map(({ user_id, level, is_read, collapse_key }) => ({
-      id: notificationIdOf(user_id),
-      user_id,
-      level,
-      is_read,
-      collapse_key,
-    })),
-    deliveries: planned.deliveries.map((one) => ({
-      id: ports.nextId(),
-      notification_id: notificationIdOf(one.user_id),
-      ...one,
-      thread:
-        planned.ordering_key === null
-          ? null
-          : idempotencyKey('thread', companyId, JSON.stringify([one.user_id, one.channel, planned.ordering_key])),
-    })),
+    notifications,
+    deliveries,
     traces: planned.traces,
   }
 }

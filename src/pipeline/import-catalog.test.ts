@@ -229,10 +229,10 @@ suite('the built-in catalogue', () => {
 
   test('never lets progress be mailed or pushed', async () => {
     const type = await findEventType(database.db, '', 'job.progress')
-    const installed = ['ws', 'email', 'push'].map((name) => ({ name, isInbox: name === 'ws' }))
+    const installed = new Map(['ws', 'email', 'push'].map((name) => [name, { name, isInbox: name === 'ws' }]))
     const event = { type: 'job.progress', user_id: '1', title: '3 %', data: { job_id: 'j' } }
 
-    expect(plan(event, type!, installed, new Date()).deliveries.map(({ channel }) => channel)).toEqual(['ws'])
+    expect(plan(event, type!, installed, new Date()).channels.map(({ name }) => name)).toEqual(['ws'])
     for (const channel of ['email', 'push']) {
       expect(() => plan({ ...event, channels: [channel] }, type!, installed, new Date())).toThrow(/never sent over/)
     }
