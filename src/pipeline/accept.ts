@@ -42,23 +42,23 @@ export async function accept(
 ): Promise<Accepted> {
   const { type } = incoming.event
   const known = ports.eventTypes.known(companyId, type) ?? (await ports.eventTypes.find(companyId, type))
+  const keys = keysOf(companyId, incoming, requestKey)
   let rows: EventRows
   try {
-    rows = rowsOf(ports, companyId, incoming, known)
+    rows = rowsOf(ports, companyId, incoming, known, keys)
   } catch (refusal) {
-    return firstAnswer(ports.db, companyId, incoming, requestKey, refusal)
+    return firstAnswer(ports.db, incoming, keys, refusal)
   }
-  if (requestKey !== undefined) rows.keys.push(idempotencyKey('request', companyId, requestKey))
 
-  takeKeys(rows.keys)
+  takeKeys(keys)
   try {
     const accepted = await store(ports, rows)
-    if (!accepted) return replay(rows, await findKeys(ports.db, rows.keys))
+    if (!accepted) return replay(rows, await findKeys(ports.db, keys))
 
     countAccepted(ports, accepted)
     return accepted
   } finally {
-    freeKeys(rows.keys)
+    freeKeys(keys)
   }
 }
 
@@ -81,7 +81,7 @@ export async function acceptBatch(
     for (const item of items) {
       const { type } = item.event
       const known = ports.eventTypes.known(companyId, type) ?? (await ports.eventTypes.find(companyId, type))
-      rows.push(rowsOf(ports, companyId, item, known))
+      rows.push(rowsOf(ports, companyId, item, known, keysOf(companyId, item)))
     }
   } catch (error) {
     const refusal = itemError(rows.length, error)
@@ -131,20 +131,22 @@ function countAccepted({ metrics }: AcceptPorts, event: Accepted): void {
 /** What was accepted once is answered as it was then, also when its type would refuse it today; else `refusal` is thrown. */
 async function firstAnswer(
   db: Queryable,
-  companyId: string,
-  { event, body }: Incoming,
-  requestKey: string | undefined,
+  { body }: Incoming,
+  keys: readonly string[],
   refusal: unknown,
 ): Promise<Accepted> {
-  const keys = [
-    ...(event.id === undefined ? [] : [idempotencyKey('event', companyId, event.id)]),
-    ...(requestKey === undefined ? [] : [idempotencyKey('request', companyId, requestKey)]),
-  ]
   const records = isRefusal(refusal) && keys.length > 0 ? await findKeys(db, keys) : []
   const [record] = records
   const bodyHash = fingerprint(body)
   if (!record?.event_id || records.some((other) => other.body_hash !== bodyHash)) throw refusal
   return replayOf(record)
+}
+
+function keysOf(companyId: string, { event }: Incoming, requestKey?: string): string[] {
+  const keys: string[] = []
+  if (event.id !== undefined) keys.push(idempotencyKey('event', companyId, event.id))
+  if (requestKey !== undefined) keys.push(idempotencyKey('request', companyId, requestKey))
+  return keys
 }
 
 const isRefusal = (error: unknown): boolean => error instanceof AppError && error.code === 'invalid'
@@ -155,6 +157,7 @@ function rowsOf(
   companyId: string,
   { event, body, names }: Incoming,
   type: EventType | null,
+  keys: string[],
 ): EventRows {
   if (!type) throw unknownType(names.type, event.type)
   checkPayload(type, event, names.data)
@@ -190,8 +193,8 @@ function rowsOf(
   }
   return {
     id,
-    keys: event.id === undefined ? [] : [idempotencyKey('event', companyId, event.id)],
-    body_hash: fingerprint(body),
+    keys,
+    body_hash: keys.length > 0 ? fingerprint(body) : '',
     company_id: companyId,
     event_id: eventId,
     type: event.type,

@@ -6,6 +6,7 @@ import type { Place } from '../queue/queue.ts'
 export type EventRows = {
   id: string
   keys: string[]
+  /** Kept with the keys; empty without any. */
   body_hash: string
   company_id: string
   event_id: string
