@@ -99,16 +99,15 @@ function chooseRecipients(event: Event, type: EventType, traces: PlannedTrace[])
   const named = event.user_id ?? valueAt(event, field)
   if (named === undefined || named === null) throw invalidField(field, 'required: it says who is told')
 
-  const userIds = new Set<string>()
-  for (const [index, value] of (Array.isArray(named) ? named : [named]).entries()) {
-    if (!isUserId(value)) {
-      throw invalidField(
-        Array.isArray(named) ? `${field}[${index}]` : field,
-        'expected a user id: text of 1 to 200 characters, or a number',
-      )
-    }
-    userIds.add(String(value))
+  const values = Array.isArray(named) ? named : [named]
+  const wrong = values.findIndex((value) => !isUserId(value))
+  if (wrong !== -1) {
+    throw invalidField(
+      Array.isArray(named) ? `${field}[${wrong}]` : field,
+      'expected a user id: text of 1 to 200 characters, or a number',
+    )
   }
+  const userIds = new Set(values.map(String))
   if (userIds.size > MAX_NAMED_RECIPIENTS) {
     throw invalidField(field, `at most ${MAX_NAMED_RECIPIENTS} recipients in one event, got ${userIds.size}`)
   }
@@ -121,7 +120,7 @@ function chooseRecipients(event: Event, type: EventType, traces: PlannedTrace[])
   return [...userIds]
 }
 
-const isUserId = (value: Json): value is string | number =>
+const isUserId = (value: Json): boolean =>
   (typeof value === 'string' && value.length > 0 && value.length <= 200) ||
   (typeof value === 'number' && Number.isSafeInteger(value))
 
