@@ -76,31 +76,48 @@ export async function acceptBatch(
     requestKey === undefined
       ? null
       : { key: idempotencyKey('batch', companyId, requestKey), bodyHash: fingerprint(items.map((item) => item.body)) }
-  const rows: EventRows[] = []
-  try {
-    for (const item of items) {
-      const { type } = item.event
-      const known = ports.eventTypes.known(companyId, type) ?? (await ports.eventTypes.find(companyId, type))
-      rows.push(rowsOf(ports, companyId, item, known, keysOf(companyId, item)))
-    }
-  } catch (error) {
-    const refusal = itemError(rows.length, error)
-    // What was accepted once is answered as it was then, also when a type would refuse it today.
-    const first = isRefusal(refusal) && batch ? (await findKeys(ports.db, [batch.key]))[0] : undefined
-    if (first && batch) return replayBatch(first, batch.bodyHash)
-    throw refusal
+  const types = new Map<string, EventType | null>()
+  for (const { event } of items) {
+    if (types.has(event.type)) continue
+    types.set(
+      event.type,
+      ports.eventTypes.known(companyId, event.type) ?? (await ports.eventTypes.find(companyId, event.type)),
+    )
   }
-  refuseRepeatedIds(rows)
-  const keys = [...rows.flatMap((row) => row.keys), ...(batch ? [batch.key] : [])]
+  const keys: string[] = []
+  const rows: EventRows[] = []
+  function* planned(): Iterable<EventRows> {
+    const ids = new Set<string>()
+    for (const [index, item] of items.entries()) {
+      const row = inItem(index, () =>
+        rowsOf(ports, companyId, item, types.get(item.event.type) ?? null, keysOf(companyId, item)),
+      )
+      if (ids.has(row.event_id))
+        throw invalidField(`events[${index}]`, `the id "${row.event_id}" is twice in this batch`)
+      ids.add(row.event_id)
+      takeKeys(row.keys)
+      keys.push(...row.keys)
+      rows.push(row)
+      yield row
+    }
+  }
 
-  takeKeys(keys)
   try {
-    const result = await storeBatch(ports.db, rows, batch && { ...batch, rowId: rows[0]?.id ?? ports.nextId() })
+    if (batch) {
+      takeKeys([batch.key])
+      keys.push(batch.key)
+    }
+    const result = await storeBatch(ports.db, { count: items.length, planned: planned() }, batch)
     if (result.isReplay) return result
 
     for (const event of result.events) countAccepted(ports, event)
     if (result.events.some(isStored)) ports.queue.wake(placesOf(rows))
     return result
+  } catch (refusal) {
+    // What was accepted once is answered as it was then, also when a type would refuse it today.
+    const first = isRefusal(refusal) && batch ? (await findKeys(ports.db, [batch.key]))[0] : undefined
+    if (first && batch) return replayBatch(first, batch.bodyHash)
+    throw refusal
   } finally {
     freeKeys(keys)
   }
@@ -250,11 +267,10 @@ function freeKeys(keys: readonly string[]): void {
   for (const key of keys) inFlight.delete(key)
 }
 
-function refuseRepeatedIds(rows: readonly EventRows[]): void {
-  const seen = new Set<string>()
-  for (const [index, row] of rows.entries()) {
-    if (seen.has(row.event_id))
-      throw invalidField(`events[${index}]`, `the id "${row.event_id}" is twice in this batch`)
-    seen.add(row.event_id)
+function inItem<Result>(index: number, work: () => Result): Result {
+  try {
+    return work()
+  } catch (error) {
+    throw itemError(index, error)
   }
 }

@@ -6,47 +6,108 @@ import { answerDuplicates, replayOf } from './dedupe.ts'
 import type { Accepted, BatchKey, EventRows } from './event-rows.ts'
 import { findKeys, keepBatchKey, type KeyRecord } from './idempotency.ts'
 
-type Batch = Omit<BatchKey, 'answer'> | null
+type Batch = Pick<BatchKey, 'key' | 'bodyHash'> | null
 type BatchAnswer = { events: Accepted[]; isReplay: boolean }
 
-const answerOf = (events: readonly Pick<Accepted, 'event_id' | 'jobs_count' | 'deduplicated'>[]) => ({
-  events: events.map(({ event_id, jobs_count, deduplicated }) => ({
-    event_id,
-    jobs_count,
-    ...(deduplicated && { deduplicated }),
-  })),
+const batchKeyOf = (
+  batch: NonNullable<Batch>,
+  [first]: readonly EventRows[],
+  events: readonly Pick<Accepted, 'event_id' | 'jobs_count' | 'deduplicated'>[],
+): BatchKey => ({
+  ...batch,
+  rowId: first?.id ?? '0',
+  answer: {
+    events: events.map(({ event_id, jobs_count, deduplicated }) => ({
+      event_id,
+      jobs_count,
+      ...(deduplicated && { deduplicated }),
+    })),
+  },
 })
 
+/** Of a long list, so many are stored together: smaller pieces cost more each, of larger ones less is stored meanwhile. */
+const PIECE = 100
+
+/** Something came before, or only the database can tell. */
+class MayBeKnown extends Error {}
+
 /**
- * Stores a list of events as a whole or not at all; of those that came before with the same body, the first answer is
- * given again. A batch with a key is itself replayed. Errors: `mismatch`, `conflict`, naming the item.
+ * Stores a list of `count` events as a whole or not at all; of those that came before with the same body, the first answer
+ * is given again. A batch with a key is itself replayed. The database stores the first events of a long list while the next
+ * ones are taken from `planned`; what that throws undoes all. Errors: `mismatch`, `conflict`, naming the item.
  */
-export async function storeBatch(db: Db, rows: readonly EventRows[], batch: Batch): Promise<BatchAnswer> {
-  return (await storeNew(db, rows, batch)) ?? (await db.transaction((tx) => storeKnown(tx, rows, batch)))
+export async function storeBatch(
+  db: Db,
+  { count, planned }: { count: number; planned: Iterable<EventRows> },
+  batch: Batch,
+): Promise<BatchAnswer> {
+  const rows: EventRows[] = []
+  try {
+    if (count > PIECE) {
+      // A transaction that is repeated finds them planned.
+      const taken = (): Iterable<EventRows> => (rows.length > 0 ? rows : keeping(rows, planned))
+      await db.transaction((tx) => storeInPieces(tx, taken(), batch))
+    } else {
+      rows.push(...planned)
+      await storeTogether(db, rows, batch)
+    }
+    return { events: rows.map(newAnswer), isReplay: false }
+  } catch (error) {
+    if (!(error instanceof MayBeKnown || isKeyKnown(error))) throw error
+  }
+  return db.transaction((tx) => storeKnown(tx, rows, batch))
 }
 
-/** Stores a batch in which nothing came before, in one statement; null, and nothing is stored, when something did. */
-async function storeNew(db: Queryable, rows: readonly EventRows[], batch: Batch): Promise<BatchAnswer | null> {
-  if (withoutSharedCollapseKeys(rows).length !== 1 || rows.some((row) => row.dedupe)) return null
-  try {
-    await acceptEvents(db, rows, {
-      mayRepeat: false,
-      ...(batch && { batchKey: { ...batch, answer: answerOf(rows) } }),
-    })
-    const events = rows.map(({ event_id, jobs_count }) => ({ event_id, jobs_count, isReplay: false }))
-    return { events, isReplay: false }
-  } catch (error) {
-    if (isKeyKnown(error)) return null
-    throw error
+function* keeping<Item>(kept: Item[], source: Iterable<Item>): Iterable<Item> {
+  for (const item of source) {
+    kept.push(item)
+    yield item
   }
 }
+
+async function storeTogether(db: Queryable, rows: readonly EventRows[], batch: Batch): Promise<void> {
+  if (withoutSharedCollapseKeys(rows).length !== 1 || rows.some(({ dedupe }) => dedupe)) throw new MayBeKnown()
+  await acceptEvents(db, rows, { mayRepeat: false, ...(batch && { batchKey: batchKeyOf(batch, rows, rows) }) })
+}
+
+/** What locks more than its own keys stays together and goes last, so that all locks are taken in one order. */
+async function storeInPieces(tx: Queryable, planned: Iterable<EventRows>, batch: Batch): Promise<void> {
+  const sent: Promise<unknown>[] = []
+  const rows: EventRows[] = []
+  const others: EventRows[] = []
+  let piece: EventRows[] = []
+  try {
+    for (const row of planned) {
+      rows.push(row)
+      ;(isPlain(row) ? piece : others).push(row)
+      if (piece.length < PIECE) continue
+      sent.push(acceptEvents(tx, piece, { mayRepeat: false }))
+      piece = []
+    }
+    if (others.some(({ dedupe }) => dedupe)) throw new MayBeKnown()
+    for (const group of withoutSharedCollapseKeys(others)) sent.push(acceptEvents(tx, group, { mayRepeat: false }))
+    sent.push(acceptEvents(tx, piece, { mayRepeat: false, ...(batch && { batchKey: batchKeyOf(batch, rows, rows) }) }))
+  } catch (error) {
+    await Promise.allSettled(sent)
+    throw error
+  }
+  await Promise.all(sent)
+}
+
+const isPlain = ({ notifications, collapse_key, dedupe, deliveries }: EventRows): boolean =>
+  notifications.length === 0 &&
+  collapse_key === null &&
+  dedupe === null &&
+  deliveries.every(({ thread }) => thread === null)
+
+const newAnswer = ({ event_id, jobs_count }: EventRows): Accepted => ({ event_id, jobs_count, isReplay: false })
 
 async function storeKnown(tx: Queryable, rows: readonly EventRows[], batch: Batch): Promise<BatchAnswer> {
   const known = batch && (await findKeys(tx, [batch.key]))[0]
   if (known) return replayBatch(known, batch.bodyHash)
 
   const events = await storeOrReplay(tx, rows)
-  if (batch && !(await keepBatchKey(tx, { ...batch, answer: answerOf(events) }))) throw inProgress()
+  if (batch && !(await keepBatchKey(tx, batchKeyOf(batch, rows, events)))) throw inProgress()
   return { events, isReplay: false }
 }
 

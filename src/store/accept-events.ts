@@ -1,7 +1,6 @@
 import type { Queryable } from '../db/db.ts'
-import type { Notice } from '../queue/queue.ts'
-import { acceptStatement } from './accept-statement.ts'
-import type { BatchKey, EventRows, Instant } from './event-rows.ts'
+import { acceptStatement, type AcceptInput } from './accept-statement.ts'
+import type { EventRows } from './event-rows.ts'
 
 /** The place that a notification got in its inbox. A later event of the same collapse key keeps the first one's id. */
 export type InboxPlace = { id: string; seq: string; shown_at: string }
@@ -32,7 +31,7 @@ const UNIQUE_VIOLATION = '23505'
 export async function acceptEvents(
   db: Queryable,
   events: readonly EventRows[],
-  options: { instant?: Instant; batchKey?: BatchKey; notice?: Notice | null; mayRepeat: boolean },
+  options: Omit<AcceptInput, 'events'>,
 ): Promise<StoredEvents> {
   // Of an event whose dedupe key is taken nothing is stored either.
   const mayRepeat = options.mayRepeat || events.some(({ dedupe }) => dedupe !== null)

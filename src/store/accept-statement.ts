@@ -2,6 +2,18 @@ import { LANES } from '../core/event.ts'
 import { binaryArray } from '../db/binary-array.ts'
 import type { Notice } from '../queue/queue.ts'
 import {
+  DELIVERY,
+  DELIVERY_COMMON,
+  EVENT,
+  EVENT_COLLAPSE,
+  EVENT_COMMON,
+  KEY,
+  LEASED,
+  NOTIFICATION,
+  TIMES,
+  TRACE,
+} from './accept-columns.ts'
+import {
   AFTER_COLLAPSE,
   COLLAPSE,
   collapseParts,
@@ -61,9 +73,11 @@ export function acceptStatement({ events, instant, batchKey, notice, mayRepeat }
   const isTimed = deliveries.some(({ child }) => child.send_after ?? child.expires_at ?? child.time_to_live_seconds)
   const fresh = mayRepeat ? 'fresh' : 'input'
 
-  const parts = [
-    `input as materialized (select * from ${rows(isCollapsing ? [...EVENT, EVENT_COLLAPSE] : EVENT, events, EVENT_COMMON)})`,
-  ]
+  const parts: string[] = []
+  const input = rows(isCollapsing ? [...EVENT, EVENT_COLLAPSE] : EVENT, events, EVENT_COMMON)
+  // What is only stored need not be kept for what follows.
+  const isReadAgain = mayRepeat || notifications.length > 0
+  if (isReadAgain) parts.push(`input as materialized (select * from ${input})`)
   const deduped = dedupedOf(events)
   const unknown = deduped.length > 0 ? 'unknown' : 'fresh'
   if (keys.length > 0) parts.push(...keyParts(rows(KEY, keys), mayRepeat, unknown))
@@ -76,7 +90,7 @@ export function acceptStatement({ events, instant, batchKey, notice, mayRepeat }
       values (${param(key)}::uuid, ${param(rowId)}::bigint, decode(${param(bodyHash)}, 'hex'),
         ${param(JSON.stringify(answer))}::text::jsonb))`)
   }
-  parts.push(storedPart(fresh, isCollapsing))
+  parts.push(storedPart(isReadAgain ? fresh : input, isCollapsing))
   const ofFresh = mayRepeat ? 'where event_id in (select id from fresh)' : ''
   if (isCollapsing) parts.push(...collapseParts(rows(COLLAPSE, collapses), ofFresh))
   if (notifications.length > 0) {
@@ -102,7 +116,7 @@ export function acceptStatement({ events, instant, batchKey, notice, mayRepeat }
       parts.push(leasedPart(param(claimed.workerId), param(claimed.leaseSeconds), ofStored))
     }
   }
-  if (traces.length > 0) parts.push(tracedPart(fresh, rows(TRACE, traces)))
+  if (traces.length > 0) parts.push(tracedPart(rows(TRACE, traces), ofFresh))
 
   const told = notice ? `from pg_notify(${param(notice.channel)}, ${param(notice.payload)}) as told` : null
   const answer = answerOf({ mayRepeat, hasPlaces: notifications.length > 0 })
@@ -113,77 +127,6 @@ export function acceptStatement({ events, instant, batchKey, notice, mayRepeat }
 
 const childrenOf = <Child>(events: readonly EventRows[], of: (event: EventRows) => readonly Child[]) =>
   events.flatMap((event) => of(event).map((child) => ({ event, child })))
-
-type Child<Name extends 'notifications' | 'deliveries' | 'traces'> = {
-  event: EventRows
-  child: EventRows[Name][number]
-}
-
-const EVENT: Column<EventRows>[] = [
-  ['id', 'bigint', ({ id }) => id],
-  ['event_id', 'text', (event) => event.event_id],
-  ['payload', 'json', ({ payload }) => JSON.stringify(payload)],
-]
-
-const EVENT_COMMON: Column<EventRows>[] = [
-  ['company_id', 'text', (event) => event.company_id],
-  ['type', 'text', ({ type }) => type],
-  ['event_type_id', 'bigint', (event) => event.event_type_id],
-  ['jobs_count', 'integer', (event) => event.jobs_count],
-  ['lane', 'smallint', ({ lane }) => lane],
-  ['priority', 'smallint', ({ priority }) => priority],
-  ['cancellation_key', 'text', (event) => event.cancellation_key],
-]
-
-const EVENT_COLLAPSE: Column<EventRows> = ['collapse_key', 'text', (event) => event.collapse_key]
-
-const KEY: Column<{ key: string; event: EventRows }>[] = [
-  ['key', 'uuid', ({ key }) => key],
-  ['event_id', 'bigint', ({ event }) => event.id],
-  ['body_hash', 'bytea', ({ event }) => event.body_hash],
-]
-
-const NOTIFICATION: Column<Child<'notifications'>>[] = [
-  ['id', 'bigint', ({ child }) => child.id],
-  ['event_id', 'bigint', ({ event }) => event.id],
-  ['user_id', 'text', ({ child }) => child.user_id],
-  ['level', 'text', ({ child }) => child.level],
-  ['is_read', 'boolean', ({ child }) => child.is_read],
-  ['collapse_key', 'text', ({ child }) => child.collapse_key],
-]
-
-const DELIVERY: Column<Child<'deliveries'>>[] = [
-  ['id', 'bigint', ({ child }) => child.id],
-  ['event_id', 'bigint', ({ event }) => event.id],
-  ['notification_id', 'bigint', ({ child }) => child.notification_id],
-  ['user_id', 'text', ({ child }) => child.user_id],
-]
-
-const DELIVERY_COMMON: Column<Child<'deliveries'>>[] = [
-  ['company_id', 'text', ({ event }) => event.company_id],
-  ['channel', 'text', ({ child }) => child.channel],
-  ['lane', 'smallint', ({ event }) => event.lane],
-  ['priority', 'smallint', ({ event }) => event.priority],
-]
-
-const TIMES: Column<Child<'deliveries'>>[] = [
-  ['send_after', 'text', ({ child }) => child.send_after],
-  ['expires_at', 'text', ({ child }) => child.expires_at],
-  ['time_to_live_seconds', 'integer', ({ child }) => child.time_to_live_seconds],
-]
-
-const LEASED: Column<Instant['deliveries'][number]>[] = [
-  ['id', 'bigint', ({ id }) => id],
-  ['lease_id', 'bigint', ({ leaseId }) => leaseId],
-  ['started', 'boolean', ({ isStarted }) => isStarted],
-]
-
-const TRACE: Column<Child<'traces'>>[] = [
-  ['event_id', 'bigint', ({ event }) => event.id],
-  ['user_id', 'text', ({ child }) => child.user_id],
-  ['channel', 'text', ({ child }) => child.channel],
-  ['reason', 'text', ({ child }) => child.reason],
-]
 
 /** Of an event with a known key nothing is kept but possibly another of its keys. */
 const keyParts = (source: string, mayRepeat: boolean, unknown: string): string[] => {
@@ -281,9 +224,9 @@ const leasedPart = (worker: string, seconds: string, ofStored: string): string =
   from given_lease ${ofStored}
   group by lease_id, started)`
 
-const tracedPart = (fresh: string, source: string): string => `traced as (
+const tracedPart = (source: string, where: string): string => `traced as (
   insert into trace (event_id, user_id, channel, reason)
-  select event_id, user_id, channel, reason from ${source} where event_id in (select id from ${fresh}))`
+  select event_id, user_id, channel, reason from ${source} ${where})`
 
 function answerOf({ mayRepeat, hasPlaces }: { mayRepeat: boolean; hasPlaces: boolean }): string {
   const fresh = mayRepeat ? 'fresh' : 'input'
@@ -291,5 +234,5 @@ function answerOf({ mayRepeat, hasPlaces }: { mayRepeat: boolean; hasPlaces: boo
     return `select one.id as event_id, noted.user_id, noted.id, noted.seq, noted.shown_at
       from ${fresh} as one left join noted on noted.event_id = one.id`
   }
-  return `select id as event_id from ${fresh} ${mayRepeat ? '' : 'where false'}`
+  return mayRepeat ? 'select id as event_id from fresh' : 'select null as event_id where false'
 }
