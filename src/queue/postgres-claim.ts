@@ -18,53 +18,43 @@ export function claimParts(first: number): string {
     (_, index) => `$${first + index}`,
   )
   return `
-due as materialized (
-  select one.ctid
-  from unnest(${priorities}::smallint[], ${from}::bigint[], ${to}::bigint[], ${since}::timestamptz[], ${quotas}::integer[])
-    as span(priority, from_flow, to_flow, since, quota)
-  cross join lateral (
-    select ctid from ready
-    where channel = ${channel} and lane = ${lane} and priority = span.priority
-      and flow >= span.from_flow and flow <= span.to_flow and run_at <= now() and run_at >= span.since
-    order by channel, lane, priority, flow, run_at, id
-    limit span.quota
-    for update skip locked
-  ) as one
-  limit ${limit}
-),
 taken as (
-  delete from ready where ctid = any(array(select ctid from due)) returning id, priority, flow, run_at
+  delete from ready where ctid = any(array(
+    select one.ctid
+    from unnest(${priorities}::smallint[], ${from}::bigint[], ${to}::bigint[], ${since}::timestamptz[], ${quotas}::integer[])
+      as span(priority, from_flow, to_flow, since, quota)
+    cross join lateral (
+      select ctid from ready
+      where channel = ${channel} and lane = ${lane} and priority = span.priority
+        and flow >= span.from_flow and flow <= span.to_flow and run_at <= now() and run_at >= span.since
+      order by channel, lane, priority, flow, run_at, id
+      limit span.quota
+      for update skip locked
+    ) as one
+    limit ${limit}
+  ))
+  returning id, priority, flow, run_at
 ),
 wanted as materialized (
   select array_agg(id) as ids, min(id) as least, max(id) as most from taken
 ),
 found as materialized (
-  select id, company_id, user_id, channel, notification_id, attempt - attempts_before as attempt, crashes, vars,
-    pinned_template_id, event_id, priority, run_at, coalesce(expires_at <= now(), false) as is_expired,
-    thread is not null as is_ordered
+  select id, company_id, user_id, notification_id, nullif(attempt - attempts_before, 0) as attempt,
+    nullif(crashes, 0) as crashes, vars, pinned_template_id, event_id, priority, run_at,
+    nullif(expires_at <= now(), false) as is_expired, nullif(thread is not null, false) as is_ordered,
+    lag(event_id) over served is distinct from event_id as is_first
   from delivery
   where id = any((select ids from wanted)::bigint[]) and id >= (select least from wanted)
     and id <= (select most from wanted) and state = ${STATES.ready}
+  window served as (order by priority, run_at, id)
 ),
 happened as materialized (
-  select array_agg(distinct event_id) as ids, min(event_id) as least, max(event_id) as most from found
-),
-told as materialized (
-  select id, event_type_id, payload, company_id, collapse_key, cancellation_key, cancelled_at, created_at
-  from event
-  where id = any((select ids from happened)::bigint[]) and id >= (select least from happened)
-    and id <= (select most from happened)
-),
-claimed as materialized (
-  select delivery.id, run_at, priority, delivery.company_id, user_id, channel, notification_id, attempt, crashes, vars,
-    pinned_template_id, event_id as event_row_id, event_type_id, payload as event, is_expired,
-    ${IS_CANCELLED} as is_cancelled, ${IS_SUPERSEDED} as is_superseded, is_ordered
-  from found as delivery join told as event on event.id = delivery.event_id
+  select array_agg(event_id) as ids, min(event_id) as least, max(event_id) as most from found where is_first
 ),
 leased as (
   insert into lease (id, worker, lane, until, ids, started)
-  select ${lease}, ${worker}, ${lane}, now() + make_interval(secs => ${seconds}), array_agg(id), ${started}
-  from claimed having count(*) > 0
+  select ${lease}, ${worker}, ${lane}, now() + make_interval(secs => ${seconds}), array_agg(id order by id), ${started}
+  from found having count(*) > 0
 ),
 took as (
   select jsonb_agg(jsonb_build_array(priority, flow::text, count, last)) as took
@@ -73,18 +63,27 @@ took as (
 }
 
 /**
- * What was claimed, most urgent first; the first row, which is always there, bears what was taken of each flow, and
- * `recorded`. An event that many deliveries share comes with the first of them.
+ * The first row bears what was taken of each flow, and `recorded`; those of what was claimed follow, most urgent first. An
+ * event that many deliveries share comes with the first of them. What is the same for nearly all is null: it need neither
+ * be written nor read. Deliveries and events are put together by a full join, as that one never compares each with each.
  */
 export const claimAnswer = (recorded = 'null::bigint[]'): string => `
-select id, company_id, user_id, channel, notification_id, attempt, crashes, vars, pinned_template_id, event_row_id,
-  event_type_id, is_expired, is_cancelled, is_superseded, is_ordered,
-  case when event_row_id is distinct from lag(event_row_id) over served then event end as event,
-  case when row_number() over served = 1 then (select took from took) end as took,
-  case when row_number() over served = 1 then ${recorded} end as recorded
-from (select) as always left join claimed on true
-window served as (order by priority, run_at, id)
-order by priority, run_at, id`
+select null::bigint as id, null as company_id, null as user_id, null::bigint as notification_id, null::integer as attempt,
+  null::smallint as crashes, null::jsonb as vars, null::bigint as pinned_template_id, null::bigint as event_row_id,
+  null::bigint as event_type_id, null::json as event, null::boolean as is_expired, null::boolean as is_cancelled,
+  null::boolean as is_superseded, null::boolean as is_ordered, (select took from took) as took, ${recorded} as recorded
+union all (
+  select delivery.id, delivery.company_id, user_id, notification_id, attempt, crashes, vars, pinned_template_id, event.id,
+    case when is_first then event_type_id end, case when is_first then payload end, is_expired,
+    nullif(${IS_CANCELLED}, false), nullif(${IS_SUPERSEDED}, false), is_ordered, null, null
+  from found as delivery
+  full join (
+    select * from event
+    where id = any((select ids from happened)::bigint[]) and id >= (select least from happened)
+      and id <= (select most from happened)
+  ) as event on event.id = delivery.event_id
+  order by delivery.priority, run_at, delivery.id
+)`
 
 export const CLAIM = `with ${claimParts(1)} ${claimAnswer()}`
 

@@ -3,13 +3,14 @@ import { performance } from 'node:perf_hooks'
 import { MAX_CRASHES } from '../core/delivery-life.ts'
 import { LANES, PRIORITIES } from '../core/event.ts'
 import type { Db } from '../db/db.ts'
-import type { Claim, ClaimedDelivery, ClaimOptions, Place, Queue, Recovery, Result } from './queue.ts'
+import { claimedOf, takenOf, type ClaimedRow } from './claimed-rows.ts'
+import type { Claim, ClaimOptions, FinishOptions, Place, Queue, Recovery, Result } from './queue.ts'
 import { neighbours } from './neighbours.ts'
 import { CHANNEL_NUMBERS, CLAIM, DUE } from './postgres-claim.ts'
-import { FINISH, FINISH_AND_CLAIM, FINISH_SENT, FINISH_SENT_AND_CLAIM } from './postgres-finish.ts'
+import { finishAndClaimStatement, finishStatement, type Finish } from './postgres-finish.ts'
 import { RECOVER, RELEASE, RENEW, START } from './postgres-statements.ts'
-import { resultRows, sentColumns } from './result-rows.ts'
-import { turns, type Span, type Taken } from './turns.ts'
+import { idsOf, resultRows, sentColumns } from './result-rows.ts'
+import { turns, type Span } from './turns.ts'
 
 /** Long enough for the other side to have shown the first copy to a person who may cancel. */
 const RESEND_AFTER_SECONDS = 300
@@ -73,9 +74,8 @@ export function postgresQueue({
         asStarted,
       ],
       read(rows: readonly ClaimedRow[]): Claim | null {
-        const taken = (rows[0]?.took ?? []).map(([priority, flow, count, last]) => ({ priority, flow, count, last }))
-        const hasMore = turn.note(place, spans, limit, taken)
-        const deliveries = claimedOf(rows)
+        const hasMore = turn.note(place, spans, limit, takenOf(rows))
+        const deliveries = claimedOf(place, rows)
         if (deliveries.length === 0) return null
         return { leaseId, ...place, deliveries, isStarted: asStarted, askedAtMs, hasMore }
       },
@@ -90,6 +90,14 @@ export function postgresQueue({
       void db.query(RELEASE, [leaseId, null]).catch(() => {})
       throw error
     }
+  }
+
+  async function finish(leaseId: string, results: Result[], { isLast = false }: FinishOptions = {}): Promise<string[]> {
+    const { finish: how, params } = finishOf(leaseId, results, isLast)
+    const [row] = await db.query<{ recorded: string[] | null }>(finishStatement(how), params)
+    const recorded = recordedOf(results, row)
+    // It holds something else, or nothing any more.
+    return isLast && recorded.length === 0 ? finish(leaseId, results) : recorded
   }
 
   return {
@@ -121,18 +129,16 @@ export function postgresQueue({
       return rows.map((row) => row.id)
     },
 
-    async finish(leaseId, results) {
-      const { isSent, params } = finishOf(leaseId, results)
-      const [row] = await db.query<{ recorded: string[] | null }>(isSent ? FINISH_SENT : FINISH, params)
-      return recordedOf(results, row)
-    },
+    finish,
 
-    async finishAndClaim(leaseId, results, next) {
-      const { isSent, params } = finishOf(leaseId, results)
+    async finishAndClaim(leaseId, results, next, { isLast = false } = {}) {
+      const { finish: how, params } = finishOf(leaseId, results, isLast)
       const claim = await prepareClaim(next.place, next.limit, next.options)
-      const sql = isSent ? FINISH_SENT_AND_CLAIM : FINISH_AND_CLAIM
-      const rows = await heard(claim.leaseId, db.query<ClaimedRow>(sql, [...params, ...claim.params]))
-      return { recorded: recordedOf(results, rows[0]), claim: claim.read(rows) }
+      const asked = db.query<ClaimedRow>(finishAndClaimStatement(how), [...params, ...claim.params])
+      const rows = await heard(claim.leaseId, asked)
+      let recorded = recordedOf(results, rows[0])
+      if (isLast && recorded.length === 0) recorded = await heard(claim.leaseId, finish(leaseId, results))
+      return { recorded, claim: claim.read(rows) }
     },
 
     async release(leaseId, notBegun = []) {
@@ -185,60 +191,14 @@ export function postgresQueue({
   }
 }
 
-type TookRow = [Taken['priority'], Taken['flow'], Taken['count'], Taken['last']]
-
-/** All columns but the last two are null where nothing was claimed. */
-type ClaimedRow = Omit<ClaimedDelivery, 'event'> & {
-  event: ClaimedDelivery['event'] | null
-  took: TookRow[] | null
-  recorded: string[] | null
-}
-
-function claimedOf(rows: readonly ClaimedRow[]): ClaimedDelivery[] {
-  const deliveries: ClaimedDelivery[] = []
-  let shared: ClaimedDelivery['event'] | null = null
-  for (const row of rows) {
-    shared = row.event ?? shared
-    if (shared === null) continue
-    deliveries.push({
-      id: row.id,
-      company_id: row.company_id,
-      user_id: row.user_id,
-      channel: row.channel,
-      notification_id: row.notification_id,
-      attempt: row.attempt,
-      crashes: row.crashes,
-      is_expired: row.is_expired,
-      is_cancelled: row.is_cancelled,
-      is_superseded: row.is_superseded,
-      is_ordered: row.is_ordered,
-      vars: row.vars,
-      pinned_template_id: row.pinned_template_id,
-      event: shared,
-      event_row_id: row.event_row_id,
-      event_type_id: row.event_type_id,
-    })
-  }
-  return deliveries
-}
-
-function finishOf(leaseId: string, results: readonly Result[]): { isSent: boolean; params: unknown[] } {
-  const [least, most] = boundsOf(results.map(({ id }) => id))
+/** How to record results, and the parameters of the statement that does. */
+function finishOf(leaseId: string, results: readonly Result[], isLast: boolean): { finish: Finish; params: unknown[] } {
   const sent = sentColumns(results)
-  return { isSent: sent !== null, params: [leaseId, least, most, ...(sent ?? [resultRows(results)])] }
-}
-
-/** The least and the greatest of ids, which are decimal numbers. */
-function boundsOf(ids: readonly string[]): [least: string, most: string] {
-  let [least, most] = [ids[0] ?? '0', ids[0] ?? '0']
-  for (const id of ids) {
-    if (isLess(id, least)) least = id
-    if (isLess(most, id)) most = id
+  return {
+    finish: { isSent: sent !== null, isLast },
+    params: [leaseId, idsOf(results), ...(sent ?? [resultRows(results)])],
   }
-  return [least, most]
 }
-
-const isLess = (a: string, b: string): boolean => (a.length === b.length ? a < b : a.length < b.length)
 
 /** Null: all of them. */
 const recordedOf = (results: readonly Result[], row: { recorded: string[] | null } | undefined): string[] =>

@@ -31,6 +31,7 @@ type Row = { state: number; attempt: number; crashes: number; reason: string | n
 
 const SENT = 2
 const FAILED = 4
+const EXPIRED = 6
 const UNCERTAIN = 9
 const HOLD = { email: { onUncertain: 'hold' } } as const
 /** Where deliveries wait unless a test says otherwise. */
@@ -344,6 +345,47 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       expect(await fixture.db.query('select id, started from lease')).toEqual([
         { id: first.claim?.leaseId, started: true },
       ])
+    })
+
+    test('records what its worker takes for the last results, whether or not they are', async () => {
+      const [late, other, next] = await fixture.add(3)
+      const claim = (await queue.claim(at('p2p'), 2))!
+      const wanted = { place: at('p2p'), limit: 1, options: {} }
+
+      const early = await queue.finishAndClaim(claim.leaseId, [{ id: other!, state: 'sent' }], wanted, { isLast: true })
+      const meanwhile = await fixture.db.query('select ids from lease where id = $1', [claim.leaseId])
+      const last = await queue.finish(claim.leaseId, [{ id: late!, state: 'expired' }], { isLast: true })
+      const again = await queue.finish(claim.leaseId, [{ id: late!, state: 'sent' }], { isLast: true })
+
+      expect([early.recorded, last, again]).toEqual([[other], [late], []])
+      expect(meanwhile).toEqual([{ ids: [late] }])
+      expect(idsOf(early.claim)).toEqual([next])
+      expect(await row(other!)).toMatchObject({ state: SENT, attempt: 1 })
+      expect(await row(late!)).toMatchObject({ state: EXPIRED, attempt: 0 })
+      expect(await fixture.db.query('select id from lease')).toEqual([{ id: early.claim?.leaseId }])
+    })
+
+    test('ends a lease whose results come all at once, in any order, with what was noted of it', async () => {
+      const added = await fixture.add(3)
+      const claim = (await queue.claim(at('p2p'), 3))!
+      await queue.start(claim.leaseId, added.slice(1))
+      const [first, second, third] = added.toReversed()
+
+      const recorded = await queue.finish(
+        claim.leaseId,
+        [
+          { id: first!, state: 'sent', providerId: 'a' },
+          { id: third!, state: 'retry', verdict: 'retry', reason: 'busy', afterSeconds: 0 },
+          { id: second!, state: 'sent' },
+        ],
+        { isLast: true },
+      )
+
+      expect(recorded).toEqual([first, third, second])
+      expect(await Promise.all([first, second].map(async (id) => (await row(id!)).state))).toEqual([SENT, SENT])
+      expect(idsOf(await queue.claim(at('retry'), 10))).toEqual([third])
+      expect(await fixture.db.query('select id from lease where id = $1', [claim.leaseId])).toEqual([])
+      expect(await fixture.db.query('select from intent')).toEqual([])
     })
 
     test('claims the next also when the results are refused', async () => {

@@ -51,6 +51,11 @@ export type ClaimOptions = {
   asStarted?: boolean
 }
 
+export type FinishOptions = {
+  /** Nothing else is open under the lease, as far as the worker knows: that is quicker to record, and no promise. */
+  isLast?: boolean
+}
+
 /** What to claim in the same breath. */
 export type NextClaim = { place: Place; limit: number; options: ClaimOptions }
 
@@ -132,7 +137,7 @@ export type Queue = {
    */
   start(leaseId: string, ids: string[]): Promise<string[]>
   /** Records results, each once. Returns the ids that were recorded; none when the lease is over. The last one ends it. */
-  finish(leaseId: string, results: Result[]): Promise<string[]>
+  finish(leaseId: string, results: Result[], options?: FinishOptions): Promise<string[]>
   /**
    * `finish` and `claim` in one commit. Should it fail, or its answer be lost, the results are recorded again by `finish`,
    * and what it may have claimed goes back.
@@ -141,6 +146,7 @@ export type Queue = {
     leaseId: string,
     results: Result[],
     next: NextClaim,
+    options?: FinishOptions,
   ): Promise<{ recorded: string[]; claim: Claim | null }>
   /**
    * Ends the lease. What is neither finished nor started goes back at once; of a lease that was taken as started, that is

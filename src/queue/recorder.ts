@@ -91,10 +91,11 @@ export function recorder(
   )
 
   async function write(results: Result[]): Promise<string[]> {
+    const options = { isLast: finished + results.length === deliveries.length }
     const along = next(results.length)
-    if (!along) return queue.finish(leaseId, results)
+    if (!along) return queue.finish(leaseId, results, options)
     try {
-      const { recorded, claim } = await queue.finishAndClaim(leaseId, results, along.claim)
+      const { recorded, claim } = await queue.finishAndClaim(leaseId, results, along.claim, options)
       along.take(claim)
       return recorded
     } catch (error) {

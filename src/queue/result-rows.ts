@@ -6,17 +6,23 @@ import type { Result } from './queue.ts'
 /** Results as the statement that records them takes them. */
 export const resultRows = (results: readonly Result[]): string => JSON.stringify(results.map(toRow), keepable)
 
-/** The same where all of them are `sent`, else null: ids, and by id their template ids and provider ids. */
-export function sentColumns(
-  results: readonly Result[],
-): [ids: string[], templates: string | null, providers: string | null] | null {
-  const ids: string[] = []
+/** Their ids, ascending, as an array in the database's own form. */
+export const idsOf = (results: readonly Result[]): string =>
+  `{${results
+    .map(({ id }) => id)
+    .sort(byNumber)
+    .join()}}`
+
+/** Of decimal numbers. */
+const byNumber = (a: string, b: string): number => a.length - b.length || (a < b ? -1 : Number(a > b))
+
+/** The same where all of them are `sent`, else null: by id their template ids and provider ids. */
+export function sentColumns(results: readonly Result[]): [templates: string | null, providers: string | null] | null {
   const templates: Record<string, string> = {}
   const providers: Record<string, string> = {}
   let [hasTemplates, hasProviders] = [false, false]
   for (const result of results) {
     if (result.state !== 'sent') return null
-    ids.push(result.id)
     if (result.templateId !== undefined) {
       templates[result.id] = result.templateId
       hasTemplates = true
@@ -26,7 +32,7 @@ export function sentColumns(
       hasProviders = true
     }
   }
-  return [ids, hasTemplates ? JSON.stringify(templates) : null, hasProviders ? JSON.stringify(providers) : null]
+  return [hasTemplates ? JSON.stringify(templates) : null, hasProviders ? JSON.stringify(providers) : null]
 }
 
 /** What other servers say may hold what the database cannot keep. */

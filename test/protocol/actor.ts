@@ -50,7 +50,8 @@ export function newActor(queue: Queue, world: World, nowMs: () => number, line?:
     ): Promise<{ results: Result[]; recorded: string[]; claim: Claim | null }> {
       const results = ids.map((id) => resultOf(held, id, draw))
       told.push({ leaseId: held.leaseId, results })
-      const { recorded, claim } = await queue.finishAndClaim(held.leaseId, results, next)
+      const options = { isLast: ids.length === open(held).length }
+      const { recorded, claim } = await queue.finishAndClaim(held.leaseId, results, next, options)
       for (const id of ids) held.over.add(id)
       if (claim) claims.push(heldClaim(claim, nowMs() + LEASE_SECONDS * 1000))
       return { results, recorded, claim }
@@ -87,7 +88,7 @@ export function newActor(queue: Queue, world: World, nowMs: () => number, line?:
     ): Promise<{ results: Result[]; recorded: string[] }> {
       const results = ids.map((id) => resultOf(claim, id, draw))
       told.push({ leaseId: claim.leaseId, results })
-      const recorded = await queue.finish(claim.leaseId, results)
+      const recorded = await queue.finish(claim.leaseId, results, { isLast: ids.length === open(claim).length })
       for (const id of ids) claim.over.add(id)
       return { results, recorded }
     },
