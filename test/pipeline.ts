@@ -91,7 +91,7 @@ export function pipeline(
         one,
       ]),
     ),
-    accepts: coalescedAccepts(db, queue, {
+    accepts: coalescedAccepts(db.stream, queue, {
       ...NO_INSTANT_LANE,
       newLease: () => ({ leaseId: nextId(), workerId, leaseSeconds }),
       ...instant,

@@ -1,4 +1,5 @@
 import { createServer, type AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, suite, test, vi } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import { socketProxy } from '../../test/socket-proxy.ts'
@@ -217,6 +218,68 @@ suite('a transaction', () => {
     const tx = await fresh.db.transaction(async (tx) => tx)
 
     await expect(tx.query('select 1')).rejects.toThrow('The transaction is over')
+  })
+})
+
+suite('a stream of statements', () => {
+  const pid = 'pg_backend_pid() as pid'
+  type Pid = { pid: number }
+
+  test('runs over one connection, in the order in which they were given, each by itself', async () => {
+    await fresh.db.query('create table streamed (id integer primary key, pid integer)')
+    const insert = (id: number): Promise<unknown> =>
+      fresh.db.stream.query('insert into streamed select $1, pg_backend_pid()', [id])
+
+    const answers = await Promise.allSettled([1, 2, 1, 3].map(insert))
+
+    expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled'])
+    const rows = await fresh.db.query<Pid & { id: number }>('select * from streamed order by ctid')
+    expect(rows.map(({ id }) => id)).toEqual([1, 2, 3])
+    expect(new Set(rows.map((row) => row.pid)).size).toBe(1)
+  })
+
+  test('does not wait behind a statement that takes long', async () => {
+    await using({}, async ({ stream }) => {
+      const slow = stream.query<Pid>(`select ${pid} from pg_sleep(0.5)`)
+      await sleep(20)
+
+      const [quick] = await Promise.race([stream.query<Pid>(`select ${pid}`), slow])
+
+      expect(quick?.pid).not.toBe((await slow)[0]?.pid)
+    })
+  })
+
+  test('gives its connection back', async () => {
+    await using({ maxConnections: 1 }, async (db) => {
+      await Promise.allSettled([
+        db.stream.query('select 1'),
+        db.stream.query('select 1 / 0'),
+        db.stream.query('select 2'),
+      ])
+
+      await expect(db.transaction((tx) => tx.query('select 3 as three'))).resolves.toEqual([{ three: 3 }])
+    })
+  })
+
+  test('is unavailable when its connection breaks, and goes on over another', async () => {
+    await using({}, async ({ stream }) => {
+      const broken = await Promise.allSettled([
+        stream.query('select pg_terminate_backend(pg_backend_pid())'),
+        stream.query('select 1'),
+      ])
+
+      expect(broken).toMatchObject([{ reason: unavailable }, { reason: unavailable }])
+      expect(await stream.query('select 2 as two')).toEqual([{ two: 2 }])
+    })
+  })
+
+  test('is unavailable while there is no connection to be had', async () => {
+    await using({ maxConnections: 1 }, (db) =>
+      db.transaction(async () => {
+        const answers = await Promise.allSettled([db.stream.query('select 1'), db.stream.query('select 2')])
+        expect(answers).toMatchObject([{ reason: unavailable }, { reason: unavailable }])
+      }),
+    )
   })
 })
 

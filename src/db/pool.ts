@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import pg from 'pg'
+import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Db, Queryable } from './db.ts'
 import { CONNECT_TIMEOUT_MS, connectionConfig, type ConnectionOptions } from './connection-config.ts'
@@ -16,6 +17,12 @@ export type PoolOptions = ConnectionOptions & {
 const MAX_ATTEMPTS = 5
 /** PostgreSQL ends a statement at its timeout; a connection that is silent for longer than that is dead. */
 const SILENCE_MS = 5000
+
+/**
+ * What takes longer than this waits for a lock, a slow disk or a distant server, and nobody waits behind it. Of what is
+ * quicker, two at a time would only take the processors from each other and from this process.
+ */
+const CLOSELY_MS = 5
 
 /**
  * A pool of connections to PostgreSQL. Rejects with `unavailable` while the database is away or overloaded, waits at
@@ -39,9 +46,17 @@ export function connect(target: string | pg.PoolConfig, options: PoolOptions = {
   pool.on('error', (error) => pool.ending || onError(error))
   const silenceMs = statementTimeoutMs === 0 ? undefined : statementTimeoutMs + SILENCE_MS
 
+  /** The connection that statements share, and when those that run on it were given, the first one first. */
+  let stream: { client: Promise<pg.PoolClient>; givenMs: number[] } | null = null
+
   const db: Db = {
     query: <Row>(sql: string, params?: readonly unknown[]) =>
       withRetries(() => withClient(async (client) => (await run(client, sql, params)).rows as Row[])),
+
+    stream: {
+      query: <Row>(sql: string, params?: readonly unknown[]) =>
+        withRetries(() => onStream(async (client) => (await run(client, sql, params)).rows as Row[])),
+    },
 
     transaction: (work) => withRetries(() => withClient((client) => transact(client, work))),
 
@@ -54,14 +69,44 @@ export function connect(target: string | pg.PoolConfig, options: PoolOptions = {
   return db
 
   async function withClient<Result>(work: (client: pg.PoolClient) => Promise<Result>): Promise<Result> {
-    const client = await pool.connect().catch((error: unknown) => {
-      throw toAppError(error, true)
-    })
+    const client = await take()
     try {
       return await work(client)
     } finally {
-      client.release(lost.has(client))
+      give(client)
     }
+  }
+
+  async function onStream<Result>(work: (client: pg.PoolClient) => Promise<Result>): Promise<Result> {
+    const nowMs = performance.now()
+    if (!stream || nowMs - (stream.givenMs[0] ?? nowMs) > CLOSELY_MS) stream = { client: take(), givenMs: [] }
+    const mine = stream
+    mine.givenMs.push(nowMs)
+    try {
+      return await work(await mine.client)
+    } catch (error) {
+      // Its connection may be lost.
+      if (stream === mine) stream = null
+      throw error
+    } finally {
+      mine.givenMs.shift()
+      if (mine.givenMs.length === 0) {
+        if (stream === mine) stream = null
+        mine.client.then(give, () => {})
+      }
+    }
+  }
+
+  async function take(): Promise<pg.PoolClient> {
+    try {
+      return await pool.connect()
+    } catch (error) {
+      throw toAppError(error, true)
+    }
+  }
+
+  function give(client: pg.PoolClient): void {
+    client.release(lost.has(client))
   }
 
   async function run(client: pg.PoolClient, sql: string, params?: readonly unknown[]): Promise<pg.QueryResult> {

@@ -287,7 +287,7 @@ function open({ freeSlots, notice = null }: { freeSlots?: number; notice?: Notic
     opened.wakes += 1
     if (areOthersTold) opened.told += 1
   }
-  return Object.assign(opened, { accepts: coalescedAccepts(database.db, { wake, notice: () => notice }, lane) })
+  return Object.assign(opened, { accepts: coalescedAccepts(database.db.stream, { wake, notice: () => notice }, lane) })
 }
 
 function rows({ channels = ['inbox'], ...change }: Partial<EventRows> & { channels?: string[] } = {}): EventRows {
