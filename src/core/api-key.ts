@@ -1,4 +1,4 @@
-import { createHash, randomInt } from 'node:crypto'
+import { hash, randomInt } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
 /**
@@ -23,7 +23,7 @@ export function apiKeyId(key: string): string | null {
 }
 
 /** What is stored of a key: SHA-256. A slow hash would add nothing, as 256 random bits cannot be guessed. */
-export const apiKeyHash = (key: string): Buffer => createHash('sha256').update(key).digest()
+export const apiKeyHash = (key: string): Buffer => hash('sha256', key, 'buffer')
 
 const randomText = (length: number): string => Array.from({ length }, () => ALPHABET[randomInt(62)]).join('')
 

@@ -48,6 +48,18 @@ const eventBody = z.union([universalForm, domainForm, cloudEventForm])
 export const eventRoutes =
   (ports: AcceptPorts, { publicUrl, maxWaitingAccepts }: EventOptions): FastifyPluginAsyncZod =>
   async (app) => {
+    let origin: string | undefined
+    const answerOf = ({ event_id, jobs_count, deduplicated }: Accepted) => {
+      origin ??= new URL(publicUrl()).origin
+      return {
+        status: 'accepted' as const,
+        event_id,
+        jobs_count,
+        status_url: `${origin}/api/v1/events/${encodeURIComponent(event_id)}`,
+        ...(deduplicated && { deduplicated }),
+      }
+    }
+
     let waiting = 0
     async function withinLimit<Result>(weight: number, work: () => Promise<Result>): Promise<Result> {
       if (waiting + weight > maxWaitingAccepts) {
@@ -84,7 +96,7 @@ export const eventRoutes =
         const key = idempotencyKeyOf(request)
         const result = await withinLimit(1, () => accept(ports, companyId, incoming, key))
         markReplay(reply, result.isReplay)
-        return reply.code(result.deduplicated ? 200 : 202).send(accepted(result, publicUrl()))
+        return reply.code(result.deduplicated ? 200 : 202).send(answerOf(result))
       },
     })
 
@@ -106,9 +118,7 @@ export const eventRoutes =
         const key = idempotencyKeyOf(request)
         const result = await withinLimit(items.length, () => acceptBatch(ports, companyId, items, key))
         markReplay(reply, result.isReplay)
-        return reply
-          .code(202)
-          .send({ status: 'accepted', events: result.events.map((event) => accepted(event, publicUrl())) })
+        return reply.code(202).send({ status: 'accepted', events: result.events.map(answerOf) })
       },
     })
 
@@ -193,14 +203,6 @@ export const eventRoutes =
       },
     })
   }
-
-const accepted = ({ event_id, jobs_count, deduplicated }: Accepted, publicUrl: string) => ({
-  status: 'accepted' as const,
-  event_id,
-  jobs_count,
-  status_url: new URL(`/api/v1/events/${encodeURIComponent(event_id)}`, publicUrl).href,
-  ...(deduplicated && { deduplicated }),
-})
 
 function readBatch(body: unknown): Incoming[] {
   const list = body !== null && typeof body === 'object' && 'events' in body ? body.events : undefined

@@ -35,9 +35,11 @@ export function parseJson(body: Buffer): unknown {
   }
 }
 
+const UTF_8 = new TextDecoder('utf-8', { fatal: true })
+
 function decode(body: Buffer): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(body)
+    return UTF_8.decode(body)
   } catch {
     throw invalid(`is not valid UTF-8 at byte ${firstBadByte(body)}`)
   }
