@@ -6,7 +6,7 @@ export type Sizes = {
   batched: number
   batchSize: number
   processed: number
-  /** Done before the clock starts, so that code is compiled and connections are open. */
+  /** Done before the clock starts, so that code is compiled as in a process that has run for a while. */
   warmUp: number
   /** Jobs of the latency measures, one at a time. */
   samples: number
@@ -24,7 +24,7 @@ export const FULL: Sizes = {
   batched: 20_000,
   batchSize: 500,
   processed: 20_000,
-  warmUp: 2000,
+  warmUp: 10_000,
   samples: 300,
   pinned: 300_000,
   pinnedRest: 100_000,
@@ -39,7 +39,7 @@ export const QUICK: Sizes = {
   singles: 2000,
   batched: 5000,
   processed: 5000,
-  warmUp: 500,
+  warmUp: 2000,
   samples: 60,
   pinned: 25_000,
   pinnedRest: 5000,

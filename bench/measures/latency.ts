@@ -4,7 +4,8 @@ import { payload, type System } from '../systems/system.ts'
 import { percentile } from '../statistics.ts'
 import type { Numbers, Task } from './measure.ts'
 
-const WARM_UP = 20
+/** One right after the other, so that code is compiled as in a process that has run for a while. */
+const WARM_UP = 1000
 /** Long enough for every system to be idle again, and not in step with anybody's poll. */
 const pause = (): Promise<void> => sleep(20 + Math.random() * 40)
 
@@ -19,7 +20,7 @@ export const wakeUp = (task: Task, system: System): Promise<Numbers> =>
 export async function enqueueSlowly({ sizes }: Task, system: System): Promise<Numbers> {
   for (let n = 0; n < sizes.samples + WARM_UP; n++) {
     await system.enqueueOne(payload(n))
-    await pause()
+    if (n >= WARM_UP) await pause()
   }
   return {}
 }
