@@ -15,15 +15,15 @@ suite('the body of an event', () => {
   test('tells its form by its fields, and says the same in each', () => {
     const cloud = { specversion: '1.0', id: '1', source: '/films', type: 'film_released', data: { user_ids: ['anna'] } }
 
-    expect(readEvent({ ...event, user_id: 7 }).event).toEqual({ ...event, user_id: '7', data: {} })
-    expect(readEvent(domain).event).toEqual({
+    expect(readEvent({ ...event, user_id: 7 }).event).toStrictEqual({ ...event, user_id: '7', data: {} })
+    expect(readEvent(domain).event).toStrictEqual({
       id: 'f-1',
       type: 'film_released',
       source: 'films',
       occurred_at: '2026-03-01T09:30:00.000Z',
       data: domain.payload,
     })
-    expect(readEvent({ ...cloud, partitionkey: 'x' }).event).toEqual({
+    expect(readEvent({ ...cloud, partitionkey: 'x' }).event).toStrictEqual({
       id: '/films#1',
       type: 'film_released',
       source: '/films',

@@ -114,7 +114,7 @@ export function readEvent(body: unknown): Incoming {
 
 function fromUniversal({ created_at: occurredAt, ...event }: z.output<typeof universalForm>, body: Json): Incoming {
   return {
-    event: present({ ...event, data: event.data ?? {}, occurred_at: occurredAt }),
+    event: present({ ...event, data: event.data ?? {}, ...(occurredAt !== undefined && { occurred_at: occurredAt }) }),
     body,
     names: { type: 'type', data: 'data' },
   }
@@ -131,7 +131,13 @@ function fromCloudEvent(
   body: Json,
 ): Incoming {
   return {
-    event: present({ id: cloudEventId(source, id), type, source, data, occurred_at: occurredAt }),
+    event: {
+      id: cloudEventId(source, id),
+      type,
+      source,
+      data,
+      ...(occurredAt !== undefined && { occurred_at: occurredAt }),
+    },
     body,
     names: { type: 'type', data: 'data' },
   }
@@ -144,5 +150,5 @@ function fromCloudEvent(
 const cloudEventId = (source: string, id: string): string =>
   source.includes('#') ? `#${source.length}#${source}#${id}` : `${source}#${id}`
 
-/** Absent members are absent in the stored event, not undefined. */
-const present = (event: { [Name in keyof Event]?: unknown }): Event => JSON.parse(JSON.stringify(event)) as Event
+/** Nothing in it is undefined: absent members of a body are absent in what was read of it. */
+const present = (event: { [Name in keyof Event]?: unknown }): Event => event as Event
