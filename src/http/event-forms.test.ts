@@ -98,6 +98,12 @@ suite('the body of an event', () => {
   ])('%s is refused, naming each field once', (_, body, fields) => {
     expect(faultsOf(body)).toEqual(fields)
   })
+
+  test('with a number that is read as infinite is refused, wherever in its data that stands', () => {
+    const payload: unknown = JSON.parse('{"count":1,"total":{"sums":[1,-1e999]}}')
+
+    expect(() => readEvent({ ...domain, payload })).toThrow('payload.total: holds a number that is too large')
+  })
 })
 
 function faultsOf(body: object): readonly FieldError[] {
