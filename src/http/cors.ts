@@ -27,8 +27,9 @@ export function cors(app: FastifyInstance, allowedOrigins: readonly string[]): v
   })
 
   // Before the callers are known: a page must be able to read that its token has expired.
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     if (methods.has(request.routeOptions.url ?? '')) answerOrigin(request, reply)
+    done()
   })
 
   function answerOrigin(request: FastifyRequest, reply: FastifyReply): void {

@@ -32,14 +32,15 @@ declare module 'fastify' {
 /** Refuses requests beyond what is being answered at this moment, before anything is done for them. */
 export function inFlightLimit(app: FastifyInstance, { inFlight }: HttpLimits): void {
   let current = 0
-  app.addHook('onRequest', async (request, reply) => {
-    if (request.routeOptions.config.isProbe) return
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.routeOptions.config.isProbe) return done()
     if (current >= inFlight)
       throw new AppError('unavailable', 'Too many requests at this moment', { retryAfterSeconds: 1 })
     current += 1
     reply.raw.once('close', () => {
       current -= 1
     })
+    done()
   })
 }
 
@@ -50,8 +51,8 @@ export function inFlightLimit(app: FastifyInstance, { inFlight }: HttpLimits): v
 export function rateLimit(app: FastifyInstance, limits: HttpLimits): void {
   const counter = windowCounter(MINUTE_MS, MAX_KEYS)
 
-  app.addHook('onRequest', async (request, reply) => {
-    if (request.routeOptions.config.isProbe) return
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.routeOptions.config.isProbe) return done()
     const { key, max } = identityOf(request, limits)
     const { count, endsInMs } = counter.count(key)
     reply.headers({
@@ -60,6 +61,7 @@ export function rateLimit(app: FastifyInstance, limits: HttpLimits): void {
       'ratelimit-reset': Math.ceil(endsInMs / 1000),
     })
     if (count > max) throw tooMany('Too many requests', endsInMs)
+    done()
   })
 }
 

@@ -32,12 +32,13 @@ const HALF_A_YEAR_SECONDS = 182 * 24 * 3600
 /** The headers of every answer, errors included. What is not public is kept by no cache. */
 export function securityHeaders(app: FastifyInstance): void {
   const policy = textOf(CSP)
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     const { csp, access } = request.routeOptions.config
     reply.headers(HEADERS)
     reply.header('content-security-policy', csp ? textOf({ ...CSP, ...csp }) : policy)
     if (access !== 'public') reply.header('cache-control', 'no-store')
     if (request.protocol === 'https') reply.header('strict-transport-security', `max-age=${HALF_A_YEAR_SECONDS}`)
+    done()
   })
 }
 

@@ -15,10 +15,11 @@ export function zodValidation(app: FastifyInstance): void {
     }
   })
 
-  app.addHook('preValidation', async ({ body, routeOptions }) => {
-    if (routeOptions.schema?.body !== undefined || typeof body !== 'object' || body === null) return
+  app.addHook('preValidation', ({ body, routeOptions }, _reply, done) => {
+    if (routeOptions.schema?.body !== undefined || typeof body !== 'object' || body === null) return done()
     const fields = Object.keys(body).map((key) => ({ field: shortened(key), message: UNKNOWN }))
     if (fields.length > 0) throw withFields(fields)
+    done()
   })
 
   app.addHook('onRoute', (route: RouteOptions) => {
