@@ -71,7 +71,7 @@ export async function runThrottledWorker(task: ThrottleTask): Promise<void> {
     deliver({ ...ports, channels: heeding[claim.lane] }, OPTIONS, claim, signal, onOver),
   )
   const newLease = () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: LEASE_SECONDS })
-  const accepts = coalescedAccepts(db.stream, queue, { ...worker.instant, newLease })
+  const accepts = coalescedAccepts(db, queue, { ...worker.instant, newLease })
 
   if (number === 0) {
     await sleep(2000) // the others have started

@@ -133,7 +133,7 @@ export async function startApp(config: Config, { log, channels: definitions = al
       closers.push((seconds) => worker.stop(seconds))
     }
     const newLease = () => ({ leaseId: nextId(), workerId: number.processId, leaseSeconds: config.LEASE_SECONDS })
-    const accepts = coalescedAccepts(db.stream, queue, { ...(worker?.instant ?? NO_INSTANT_LANE), newLease })
+    const accepts = coalescedAccepts(db, queue, { ...(worker?.instant ?? NO_INSTANT_LANE), newLease })
     const web = await startWeb({ ...ports, accepts }, config, secrets, checks)
     address.url = web.url
     // Closed first, and in half of the time: nothing new comes in while the workers end what they have.

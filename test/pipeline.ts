@@ -91,7 +91,7 @@ export function pipeline(
         one,
       ]),
     ),
-    accepts: coalescedAccepts(db.stream, queue, {
+    accepts: coalescedAccepts(db, queue, {
       ...NO_INSTANT_LANE,
       newLease: () => ({ leaseId: nextId(), workerId, leaseSeconds }),
       ...instant,

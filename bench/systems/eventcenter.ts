@@ -51,7 +51,7 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
   const channels = new Map([[channel.name, channel]])
   const newLease = () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: LEASE_SECONDS })
   let instant = NO_INSTANT_LANE
-  const accepts = coalescedAccepts(db.stream, queue, {
+  const accepts = coalescedAccepts(db, queue, {
     reserve: (...wanted) => instant.reserve(...wanted),
     release: (...unused) => instant.release(...unused),
     run: (claim) => instant.run(claim),

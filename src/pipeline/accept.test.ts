@@ -29,7 +29,7 @@ suite('accepting an event', () => {
       metrics: metrics(),
       eventTypes: eventTypes({ db }),
       queue,
-      accepts: coalescedAccepts(db.stream, queue, {
+      accepts: coalescedAccepts(db, queue, {
         ...NO_INSTANT_LANE,
         newLease: () => ({ leaseId: nextId(), workerId: crypto.randomUUID(), leaseSeconds: 30 }),
       }),

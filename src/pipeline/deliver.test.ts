@@ -84,7 +84,7 @@ beforeAll(async () => {
     log: pino({ level: 'silent' }),
     channels: new Map([inbox, mail].map((channel) => [channel.name, channel])),
     // Everything goes through the queue here.
-    accepts: coalescedAccepts(db.stream, queue, {
+    accepts: coalescedAccepts(db, queue, {
       ...NO_INSTANT_LANE,
       newLease: () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: 30 }),
     }),

@@ -3,7 +3,7 @@ import type { Db, Queryable } from '../db/db.ts'
 import { acceptEvents, isKeyKnown } from './accept-events.ts'
 import { collapseKeysOf } from './coalesced-accepts.ts'
 import { answerDuplicates, replayOf } from './dedupe.ts'
-import type { Accepted, BatchKey, EventRows } from './event-rows.ts'
+import { waitsForNobody, type Accepted, type BatchKey, type EventRows } from './event-rows.ts'
 import { findKeys, keepBatchKey, type KeyRecord } from './idempotency.ts'
 
 type Batch = Pick<BatchKey, 'key' | 'bodyHash'> | null
@@ -79,7 +79,7 @@ async function storeInPieces(tx: Queryable, planned: Iterable<EventRows>, batch:
   try {
     for (const row of planned) {
       rows.push(row)
-      ;(isPlain(row) ? piece : others).push(row)
+      ;(waitsForNobody(row) ? piece : others).push(row)
       if (piece.length < PIECE) continue
       sent.push(acceptEvents(tx, piece, { mayRepeat: false }))
       piece = []
@@ -93,12 +93,6 @@ async function storeInPieces(tx: Queryable, planned: Iterable<EventRows>, batch:
   }
   await Promise.all(sent)
 }
-
-const isPlain = ({ notifications, collapse_key, dedupe, deliveries }: EventRows): boolean =>
-  notifications.length === 0 &&
-  collapse_key === null &&
-  dedupe === null &&
-  deliveries.every(({ thread }) => thread === null)
 
 const newAnswer = ({ event_id, jobs_count }: EventRows): Accepted => ({ event_id, jobs_count, isReplay: false })
 

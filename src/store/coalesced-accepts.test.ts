@@ -122,7 +122,7 @@ suite('events that are accepted at the same time', () => {
       const stored = [accepts.store(inThread('chat'))]
       await expect.poll(waiting, { timeout: 10_000, interval: 10 }).toBe(1)
       stored.push(...Array.from({ length: 40 }, () => accepts.store(inThread('chat'))))
-      await accepts.store(inThread('other'))
+      await Promise.all([accepts.store(inThread('other')), accepts.store(rows({ channels: ['mail'] }))])
       expect(await waiting()).toBe(1)
       return { stored }
     })
@@ -287,7 +287,7 @@ function open({ freeSlots, notice = null }: { freeSlots?: number; notice?: Notic
     opened.wakes += 1
     if (areOthersTold) opened.told += 1
   }
-  return Object.assign(opened, { accepts: coalescedAccepts(database.db.stream, { wake, notice: () => notice }, lane) })
+  return Object.assign(opened, { accepts: coalescedAccepts(database.db, { wake, notice: () => notice }, lane) })
 }
 
 function rows({ channels = ['inbox'], ...change }: Partial<EventRows> & { channels?: string[] } = {}): EventRows {

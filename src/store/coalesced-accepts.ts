@@ -1,10 +1,10 @@
 import { performance } from 'node:perf_hooks'
 import { AppError } from '../core/errors.ts'
-import type { Queryable } from '../db/db.ts'
+import type { Db } from '../db/db.ts'
 import type { InstantLane, Notice, Queue } from '../queue/queue.ts'
 import { collapsesOf } from './accept-options.ts'
 import { acceptEvents, isKeyKnown, type StoredEvents } from './accept-events.ts'
-import { placesOf, type EventRows, type Instant } from './event-rows.ts'
+import { placesOf, waitsForNobody, type EventRows, type Instant } from './event-rows.ts'
 import { instantClaims } from './instant-claims.ts'
 
 /** Stores single events; those that come at the same time share a statement and a commit. */
@@ -40,7 +40,11 @@ const REPEATING_MS = 1000
  * Gathers what arrives in one turn of the event loop, and what arrives while statements are running. Each caller is
  * answered after the commit of his own event; one whose event cannot be stored fails alone.
  */
-export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake' | 'notice'>, instant: InstantLane): Accepts {
+export function coalescedAccepts(
+  db: Pick<Db, 'query' | 'stream'>,
+  queue: Pick<Queue, 'wake' | 'notice'>,
+  instant: InstantLane,
+): Accepts {
   let waiting: Waiting[] = []
   let inFlight = 0
   /** Of the statements that are running: two connections would not keep the order of what came. */
@@ -132,14 +136,16 @@ export function coalescedAccepts(db: Queryable, queue: Pick<Queue, 'wake' | 'not
   async function store(events: readonly EventRows[], along: Along): Promise<StoredEvents> {
     // Of an event with two keys, the statement that bears known ones could keep one.
     const mayRepeat = performance.now() - repeatedAt < REPEATING_MS && events.every(({ keys }) => keys.length < 2)
+    // Nobody waits behind what may wait.
+    const over = events.every(waitsForNobody) ? db.stream : db
     try {
-      return await acceptEvents(db, events, { ...along, mayRepeat })
+      return await acceptEvents(over, events, { ...along, mayRepeat })
     } catch (error) {
       if (!isKeyKnown(error)) throw error
       repeatedAt = performance.now()
       if (events.length === 1) return { ids: new Set(), placeOf: () => undefined }
       if (events.some(({ keys }) => keys.length > 1)) throw error
-      return await acceptEvents(db, events, { ...along, mayRepeat: true })
+      return await acceptEvents(over, events, { ...along, mayRepeat: true })
     }
   }
 

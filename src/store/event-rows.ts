@@ -38,6 +38,13 @@ export type EventRows = {
   traces: { user_id: string | null; channel: string | null; reason: string }[]
 }
 
+/** Storing it takes no lock but that of its own keys: no inbox, no place, no thread and no business key of others. */
+export const waitsForNobody = ({ notifications, collapse_key, dedupe, deliveries }: EventRows): boolean =>
+  notifications.length === 0 &&
+  collapse_key === null &&
+  dedupe === null &&
+  deliveries.every(({ thread }) => thread === null)
+
 /** Deliveries that are stored as claimed already, by the process that accepts them: each with the lease it is under. */
 export type Instant = {
   workerId: string
