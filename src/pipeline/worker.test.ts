@@ -50,10 +50,10 @@ suite('a worker', () => {
   /** Sends what it claims, and records it as the pipeline does. */
   function startRecording(
     queue: Queue,
-    { send, batchSize = 2 }: { send: (id: string) => Promise<void>; batchSize?: number },
+    { send, slots = 2, batchSize = slots }: { send: (id: string) => Promise<void>; slots?: number; batchSize?: number },
   ): void {
     const log = pino({ level: 'silent' })
-    worker = startWorker({ queue, channels: CHANNELS, log }, { slots: 2, batchSize }, async (claim, _signal, hands) => {
+    worker = startWorker({ queue, channels: CHANNELS, log }, { slots, batchSize }, async (claim, _signal, hands) => {
       const record = recorder(queue, claim, { leaseSeconds: 30, next: hands.next })
       await Promise.all(
         claim.deliveries.map(async ({ id }) => {
@@ -263,6 +263,25 @@ suite('a worker', () => {
     await expect.poll(states, { timeout: 10_000 }).toEqual(ids.map(() => STATES.sent))
     expect(alone).toEqual([1, 1])
     expect(most).toBe(2)
+  })
+
+  test('does not claim for every few results that come by themselves', async () => {
+    const real = open()
+    const wanted: number[] = []
+    const queue: Queue = {
+      ...real,
+      finishAndClaim: (leaseId, results, next) => {
+        wanted.push(next.limit)
+        return real.finishAndClaim(leaseId, results, next)
+      },
+    }
+    const ids = await addDeliveries(database.db, nextId, 60)
+    let begun = 0
+
+    startRecording(queue, { send: () => sleep(10 * (begun++ % 10)), slots: 10 })
+
+    await expect.poll(states, { timeout: 10_000 }).toEqual(ids.map(() => STATES.sent))
+    expect(wanted.filter((limit) => limit < 5)).toEqual([])
   })
 
   test('loses nothing when such an answer is lost, and records nothing twice', async () => {

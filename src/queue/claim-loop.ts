@@ -86,6 +86,9 @@ export function claimLoop(
   let isWoken = false
   let hasMore = false
 
+  /** Slots are given back one by one; a claim for each would cost more than what it fetches. */
+  const isSmall = (limit: number): boolean => 2 * limit < Math.min(slots, batchSize)
+
   function nudge(): void {
     isWoken = true
     wake?.()
@@ -145,7 +148,7 @@ export function claimLoop(
   function claimAlong(finishing: number, pass: Pass): ClaimAlong | null {
     const limit = Math.min(slots - busy + finishing, batchSize)
     // What a throttle grants is asked for first, which takes its own time.
-    if (limits || stopping.aborted || !hasMore || limit <= 0) return null
+    if (limits || stopping.aborted || !hasMore || limit <= 0 || isSmall(limit)) return null
     const passed = Math.min(limit, finishing)
     pass.on(passed)
     busy += limit - passed
@@ -195,8 +198,7 @@ export function claimLoop(
       if (!hasMore || busy >= slots) await woken()
       isWoken = false
       if (busy >= slots || stopping.aborted) continue
-      // Slots are given back one by one; a claim for each would cost more than what it fetches.
-      if (2 * (slots - busy) < Math.min(slots, batchSize)) await pause(GATHER_MS)
+      if (isSmall(slots - busy)) await pause(GATHER_MS)
       try {
         hasMore = await look(Math.min(slots - busy, batchSize))
       } catch (error) {
