@@ -118,9 +118,10 @@ export function readEvent(body: unknown): Incoming {
   return fromUniversal(parse(universalForm, body), body as Json)
 }
 
+// Absent members of a body are absent in what was read of it, never undefined, which the types cannot say.
 function fromUniversal({ created_at: occurredAt, ...event }: z.output<typeof universalForm>, body: Json): Incoming {
   return {
-    event: present({ ...event, data: event.data ?? {}, ...(occurredAt !== undefined && { occurred_at: occurredAt }) }),
+    event: { ...event, data: event.data ?? {}, ...(occurredAt !== undefined && { occurred_at: occurredAt }) } as Event,
     body,
     names: { type: 'type', data: 'data' },
   }
@@ -128,7 +129,7 @@ function fromUniversal({ created_at: occurredAt, ...event }: z.output<typeof uni
 
 function fromDomain(form: z.output<typeof domainForm>, body: Json): Incoming {
   const { event_id: id, event_type: type, payload, ...rest } = form
-  return { event: present({ ...rest, id, type, data: payload }), body, names: { type: 'event_type', data: 'payload' } }
+  return { event: { ...rest, id, type, data: payload } as Event, body, names: { type: 'event_type', data: 'payload' } }
 }
 
 /** A CloudEvent is identified by source and id together (CloudEvents 1.0, section 3.1.1). */
@@ -155,6 +156,3 @@ function fromCloudEvent(
  */
 const cloudEventId = (source: string, id: string): string =>
   source.includes('#') ? `#${source.length}#${source}#${id}` : `${source}#${id}`
-
-/** Nothing in it is undefined: absent members of a body are absent in what was read of it. */
-const present = (event: { [Name in keyof Event]?: unknown }): Event => event as Event

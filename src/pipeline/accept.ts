@@ -84,7 +84,6 @@ export async function acceptBatch(
       ports.eventTypes.known(companyId, event.type) ?? (await ports.eventTypes.find(companyId, event.type)),
     )
   }
-  const keys: string[] = []
   const rows: EventRows[] = []
   function* planned(): Iterable<EventRows> {
     const ids = new Set<string>()
@@ -96,18 +95,14 @@ export async function acceptBatch(
         throw invalidField(`events[${index}]`, `the id "${row.event_id}" is twice in this batch`)
       ids.add(row.event_id)
       takeKeys(row.keys)
-      keys.push(...row.keys)
       rows.push(row)
       yield row
     }
   }
 
+  if (batch) takeKeys([batch.key])
   try {
-    if (batch) {
-      takeKeys([batch.key])
-      keys.push(batch.key)
-    }
-    const result = await storeBatch(ports.db, { count: items.length, planned: planned() }, batch)
+    const result = await storeBatch(ports.db, { count: items.length, planned: planned(), rows }, batch)
     if (result.isReplay) return result
 
     for (const event of result.events) countAccepted(ports, event)
@@ -119,7 +114,7 @@ export async function acceptBatch(
     if (first && batch) return replayBatch(first, batch.bodyHash)
     throw refusal
   } finally {
-    freeKeys(keys)
+    freeKeys([...(batch ? [batch.key] : []), ...rows.flatMap((row) => row.keys)])
   }
 }
 

@@ -28,6 +28,9 @@ const batchKeyOf = (
 /** Of a long list, so many are stored together: smaller pieces cost more each, of larger ones less is stored meanwhile. */
 const PIECE = 100
 
+/** Taking from `planned` plans the next, which is among `rows` then. */
+export type PlannedList = { count: number; planned: Iterable<EventRows>; rows: readonly EventRows[] }
+
 /** Something came before, or only the database can tell. */
 class MayBeKnown extends Error {}
 
@@ -36,20 +39,13 @@ class MayBeKnown extends Error {}
  * is given again. A batch with a key is itself replayed. The database stores the first events of a long list while the next
  * ones are taken from `planned`; what that throws undoes all. Errors: `mismatch`, `conflict`, naming the item.
  */
-export async function storeBatch(
-  db: Db,
-  { count, planned }: { count: number; planned: Iterable<EventRows> },
-  batch: Batch,
-): Promise<BatchAnswer> {
-  const rows: EventRows[] = []
+export async function storeBatch(db: Db, { count, planned, rows }: PlannedList, batch: Batch): Promise<BatchAnswer> {
   try {
     if (count > PIECE) {
       // A transaction that is repeated finds them planned.
-      const taken = (): Iterable<EventRows> => (rows.length > 0 ? rows : keeping(rows, planned))
-      await db.transaction((tx) => storeInPieces(tx, taken(), batch))
+      await db.transaction((tx) => storeInPieces(tx, { planned: rows.length > 0 ? rows : planned, rows }, batch))
     } else {
-      rows.push(...planned)
-      await storeTogether(db, rows, batch)
+      await storeTogether(db, [...planned], batch)
     }
     return { events: rows.map(newAnswer), isReplay: false }
   } catch (error) {
@@ -58,28 +54,24 @@ export async function storeBatch(
   return db.transaction((tx) => storeKnown(tx, rows, batch))
 }
 
-function* keeping<Item>(kept: Item[], source: Iterable<Item>): Iterable<Item> {
-  for (const item of source) {
-    kept.push(item)
-    yield item
-  }
-}
-
 async function storeTogether(db: Queryable, rows: readonly EventRows[], batch: Batch): Promise<void> {
   if (withoutSharedCollapseKeys(rows).length !== 1 || rows.some(({ dedupe }) => dedupe)) throw new MayBeKnown()
   await acceptEvents(db, rows, { mayRepeat: false, ...(batch && { batchKey: batchKeyOf(batch, rows, rows) }) })
 }
 
 /** What locks more than its own keys stays together and goes last, so that all locks are taken in one order. */
-async function storeInPieces(tx: Queryable, planned: Iterable<EventRows>, batch: Batch): Promise<void> {
+async function storeInPieces(
+  tx: Queryable,
+  { planned, rows }: Omit<PlannedList, 'count'>,
+  batch: Batch,
+): Promise<void> {
   const sent: Promise<unknown>[] = []
-  const rows: EventRows[] = []
   const others: EventRows[] = []
   let piece: EventRows[] = []
   try {
     for (const row of planned) {
-      rows.push(row)
-      ;(waitsForNobody(row) ? piece : others).push(row)
+      const among = waitsForNobody(row) ? piece : others
+      among.push(row)
       if (piece.length < PIECE) continue
       sent.push(acceptEvents(tx, piece, { mayRepeat: false }))
       piece = []

@@ -74,7 +74,8 @@ export function acceptStatement({ events, instant, batchKey, notice, mayRepeat }
   const fresh = mayRepeat ? 'fresh' : 'input'
 
   const parts: string[] = []
-  const input = rows(isCollapsing ? [...EVENT, EVENT_COLLAPSE] : EVENT, events, EVENT_COMMON)
+  const eventColumns = isCollapsing ? [...EVENT, EVENT_COLLAPSE] : EVENT
+  const input = rows(eventColumns, events, EVENT_COMMON)
   // What is only stored need not be kept for what follows.
   const isReadAgain = mayRepeat || notifications.length > 0
   if (isReadAgain) parts.push(`input as materialized (select * from ${input})`)
@@ -90,7 +91,7 @@ export function acceptStatement({ events, instant, batchKey, notice, mayRepeat }
       values (${param(key)}::uuid, ${param(rowId)}::bigint, decode(${param(bodyHash)}, 'hex'),
         ${param(JSON.stringify(answer))}::text::jsonb))`)
   }
-  parts.push(storedPart(isReadAgain ? fresh : input, isCollapsing))
+  parts.push(storedPart(isReadAgain ? fresh : input, [...eventColumns, ...EVENT_COMMON]))
   const ofFresh = mayRepeat ? 'where event_id in (select id from fresh)' : ''
   if (isCollapsing) parts.push(...collapseParts(rows(COLLAPSE, collapses), ofFresh))
   if (notifications.length > 0) {
@@ -146,11 +147,9 @@ const keyParts = (source: string, mayRepeat: boolean, unknown: string): string[]
   ]
 }
 
-function storedPart(fresh: string, isCollapsing: boolean): string {
-  const columns = (isCollapsing ? [...EVENT, ...EVENT_COMMON, EVENT_COLLAPSE] : [...EVENT, ...EVENT_COMMON])
-    .map(([name]) => name)
-    .join(', ')
-  return `stored as (insert into event (${columns}) select ${columns} from ${fresh})`
+function storedPart(source: string, columns: readonly Column<EventRows>[]): string {
+  const names = columns.map(([name]) => name).join(', ')
+  return `stored as (insert into event (${names}) select ${names} from ${source})`
 }
 
 const notificationParts = (fresh: string, source: string, where: string): string[] => [
