@@ -4,6 +4,9 @@ export type Queryable = {
   query<Row>(sql: string, params?: readonly unknown[]): Promise<Row[]>
 }
 
+/** Sends one statement, of which nothing is heard but that it failed. */
+export type Send = (sql: string, params?: readonly unknown[]) => void
+
 /** The database. One engine, PostgreSQL 15 or newer; there is no second adapter. */
 export type Db = Queryable & {
   /**
@@ -13,6 +16,11 @@ export type Db = Queryable & {
   stream: Queryable
   /** Commits what `work` did, or rolls all of it back when it throws. */
   transaction<Result>(work: (tx: Queryable) => Promise<Result>): Promise<Result>
+  /**
+   * A transaction whose statements need no answers of each other: they and the commit are sent without waiting. `send` may
+   * be called only until `work` returns. Rejects with the first failure, or with what `work` threw; nothing is stored then.
+   */
+  pipeline<Result>(work: (send: Send) => Result): Promise<Result>
   /** Calls back for each NOTIFY on `channel`, again after a reconnect; `onConnect` runs whenever listening (re)starts. */
   listen(
     channel: string,

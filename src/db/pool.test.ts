@@ -221,6 +221,82 @@ suite('a transaction', () => {
   })
 })
 
+const amounts = (name: string) => fresh.db.query('select amount from account where name like $1 order by 1', [name])
+
+suite('a pipeline', () => {
+  test('keeps everything when it ends well', async () => {
+    const result = await fresh.db.pipeline((send) => {
+      send(`insert into account values ('piped first', 1)`)
+      send(`insert into account values ('piped then', $1)`, [2])
+      return 'done'
+    })
+
+    expect(result).toBe('done')
+    expect(await amounts('piped %')).toEqual([{ amount: 1 }, { amount: 2 }])
+  })
+
+  test('keeps nothing when it throws, and throws the same', async () => {
+    const failure = new Error('changed my mind')
+
+    const result = fresh.db.pipeline((send) => {
+      send(`insert into account values ('piped in vain', 1)`)
+      throw failure
+    })
+
+    await expect(result).rejects.toBe(failure)
+    expect(await amounts('piped in vain')).toEqual([])
+  })
+
+  test('keeps nothing when a statement fails, and tells of the first that did', async () => {
+    const result = fresh.db.pipeline((send) => {
+      send(`insert into account values ('half first', 1)`)
+      send('select 1 / 0')
+      send(`insert into account values ('half then', 2)`)
+    })
+
+    await expect(result).rejects.toMatchObject({ code: '22012' })
+    expect(await amounts('half %')).toEqual([])
+  })
+
+  test('keeps nothing when a parameter cannot be written', async () => {
+    const circular: Record<string, unknown> = {}
+    circular['self'] = circular
+
+    const result = fresh.db.pipeline((send) => {
+      send(`insert into account values ('unwritten', 1)`)
+      send('select $1::jsonb', [circular])
+    })
+
+    await expect(result).rejects.toBeInstanceOf(TypeError)
+    expect(await amounts('unwritten')).toEqual([])
+  })
+
+  test('leaves its connection clean for the next one', async () => {
+    const rows = await using({ maxConnections: 1 }, async (db) => {
+      await expect(db.pipeline((send) => send('select 1 / 0'))).rejects.toMatchObject({ code: '22012' })
+      return db.query('select now() = statement_timestamp() as alone')
+    })
+
+    expect(rows).toEqual([{ alone: true }])
+  })
+
+  test('whose connection breaks is unavailable and its connection is not used again', async () => {
+    const rows = await using({ maxConnections: 1 }, async (db) => {
+      const broken = db.pipeline((send) => send('select pg_terminate_backend(pg_backend_pid())'))
+      await expect(broken).rejects.toMatchObject(unavailable)
+      return db.query('select 1 as one')
+    })
+
+    expect(rows).toEqual([{ one: 1 }])
+  })
+
+  test('cannot be used when it is over', async () => {
+    const send = await fresh.db.pipeline((send) => send)
+
+    expect(() => send('select 1')).toThrow('The transaction is over')
+  })
+})
+
 suite('a stream of statements', () => {
   const pid = 'pg_backend_pid() as pid'
   type Pid = { pid: number }

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import pg from 'pg'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Db, Queryable } from './db.ts'
+import type { Db, Queryable, Send } from './db.ts'
 import { CONNECT_TIMEOUT_MS, connectionConfig, type ConnectionOptions } from './connection-config.ts'
 import { isConflict, isStalePlan, toAppError } from './database-errors.ts'
 import { listen } from './listen.ts'
@@ -59,6 +59,8 @@ export function connect(target: string | pg.PoolConfig, options: PoolOptions = {
     },
 
     transaction: (work) => withRetries(() => withClient((client) => transact(client, work))),
+
+    pipeline: (work) => withRetries(() => withClient((client) => sendAll(client, work))),
 
     listen: (channel, onNotify, onConnect) => listen(target, { channel, onNotify, onConnect, onError }),
 
@@ -137,9 +139,11 @@ export function connect(target: string | pg.PoolConfig, options: PoolOptions = {
         }
       },
     }
+    const begun = run(client, 'begin')
+    begun.catch(() => {}) // what follows fails too, and then it is awaited
     try {
-      await run(client, 'begin')
       const result = await work(tx)
+      await begun
       isOver = true
       const { command } = await run(client, 'commit')
       // When a statement failed and `work` caught that, PostgreSQL answers the commit with a rollback and no error.
@@ -150,6 +154,29 @@ export function connect(target: string | pg.PoolConfig, options: PoolOptions = {
       if (!lost.has(client)) await run(client, 'rollback').catch(() => lost.add(client))
       throw error
     }
+  }
+
+  async function sendAll<Result>(client: pg.PoolClient, work: (send: Send) => Result): Promise<Result> {
+    const sent = [run(client, 'begin')]
+    let isOver = false
+    let result: Result
+    try {
+      result = work((sql, params) => {
+        if (isOver) throw new Error('The transaction is over')
+        // What `pg` cannot write it does not send, and the commit would follow nevertheless.
+        if (params?.some(isObject)) throw new TypeError('Objects are to be given as JSON text')
+        sent.push(run(client, sql, params))
+      })
+      isOver = true
+    } catch (error) {
+      const undone = run(client, 'rollback').catch(() => lost.add(client))
+      await Promise.allSettled([...sent, undone])
+      throw error
+    }
+    sent.push(run(client, 'commit')) // of what failed, PostgreSQL makes a rollback
+    const answers = await Promise.allSettled(sent)
+    for (const answer of answers) if (answer.status === 'rejected') throw answer.reason
+    return result
   }
 
   function abandon(client: pg.PoolClient): void {
@@ -183,6 +210,9 @@ async function withRetries<Result>(work: () => Promise<Result>): Promise<Result>
     }
   }
 }
+
+const isObject = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && !(value instanceof Uint8Array)
 
 const isFatal = (error: unknown): boolean =>
   error instanceof pg.DatabaseError && (error.severity === 'FATAL' || error.severity === 'PANIC')

@@ -55,7 +55,7 @@ export async function accept(
     const accepted = await store(ports, rows)
     if (!accepted) return replay(rows, await findKeys(ports.db, keys))
 
-    countAccepted(ports, accepted)
+    countAccepted(ports, [accepted])
     return accepted
   } finally {
     freeKeys(keys)
@@ -105,7 +105,7 @@ export async function acceptBatch(
     const result = await storeBatch(ports.db, { count: items.length, planned: planned(), rows }, batch)
     if (result.isReplay) return result
 
-    for (const event of result.events) countAccepted(ports, event)
+    countAccepted(ports, result.events)
     if (result.events.some(isStored)) ports.queue.wake(placesOf(rows))
     return result
   } catch (refusal) {
@@ -135,9 +135,9 @@ async function store(ports: AcceptPorts, rows: EventRows): Promise<Accepted | nu
 
 const isStored = ({ isReplay, deduplicated }: Accepted): boolean => !isReplay && !deduplicated
 
-function countAccepted({ metrics }: AcceptPorts, event: Accepted): void {
-  if (isStored(event)) metrics.accepted.inc()
-  else if (!event.isReplay) metrics.deduplicated.inc()
+function countAccepted({ metrics }: AcceptPorts, events: readonly Accepted[]): void {
+  metrics.accepted.inc(events.filter(isStored).length)
+  metrics.deduplicated.inc(events.filter(({ isReplay, deduplicated }) => deduplicated && !isReplay).length)
 }
 
 /** What was accepted once is answered as it was then, also when its type would refuse it today; else `refusal` is thrown. */

@@ -1,6 +1,7 @@
 import { AppError } from '../core/errors.ts'
-import type { Db, Queryable } from '../db/db.ts'
+import type { Db, Queryable, Send } from '../db/db.ts'
 import { acceptEvents, isKeyKnown } from './accept-events.ts'
+import { acceptStatement } from './accept-statement.ts'
 import { collapseKeysOf } from './coalesced-accepts.ts'
 import { answerDuplicates, replayOf } from './dedupe.ts'
 import { waitsForNobody, type Accepted, type BatchKey, type EventRows } from './event-rows.ts'
@@ -43,7 +44,7 @@ export async function storeBatch(db: Db, { count, planned, rows }: PlannedList, 
   try {
     if (count > PIECE) {
       // A transaction that is repeated finds them planned.
-      await db.transaction((tx) => storeInPieces(tx, { planned: rows.length > 0 ? rows : planned, rows }, batch))
+      await db.pipeline((send) => storeInPieces(send, { planned: rows.length > 0 ? rows : planned, rows }, batch))
     } else {
       await storeTogether(db, [...planned], batch)
     }
@@ -60,30 +61,23 @@ async function storeTogether(db: Queryable, rows: readonly EventRows[], batch: B
 }
 
 /** What locks more than its own keys stays together and goes last, so that all locks are taken in one order. */
-async function storeInPieces(
-  tx: Queryable,
-  { planned, rows }: Omit<PlannedList, 'count'>,
-  batch: Batch,
-): Promise<void> {
-  const sent: Promise<unknown>[] = []
+function storeInPieces(send: Send, { planned, rows }: Omit<PlannedList, 'count'>, batch: Batch): void {
+  const store = (events: readonly EventRows[], batchKey?: BatchKey): void => {
+    const { sql, params } = acceptStatement({ events, mayRepeat: false, ...(batchKey && { batchKey }) })
+    send(sql, params)
+  }
   const others: EventRows[] = []
   let piece: EventRows[] = []
-  try {
-    for (const row of planned) {
-      const among = waitsForNobody(row) ? piece : others
-      among.push(row)
-      if (piece.length < PIECE) continue
-      sent.push(acceptEvents(tx, piece, { mayRepeat: false }))
-      piece = []
-    }
-    if (others.some(({ dedupe }) => dedupe)) throw new MayBeKnown()
-    for (const group of withoutSharedCollapseKeys(others)) sent.push(acceptEvents(tx, group, { mayRepeat: false }))
-    sent.push(acceptEvents(tx, piece, { mayRepeat: false, ...(batch && { batchKey: batchKeyOf(batch, rows, rows) }) }))
-  } catch (error) {
-    await Promise.allSettled(sent)
-    throw error
+  for (const row of planned) {
+    const among = waitsForNobody(row) ? piece : others
+    among.push(row)
+    if (piece.length < PIECE) continue
+    store(piece)
+    piece = []
   }
-  await Promise.all(sent)
+  if (others.some(({ dedupe }) => dedupe)) throw new MayBeKnown()
+  for (const group of withoutSharedCollapseKeys(others)) store(group)
+  if (piece.length > 0 || batch) store(piece, batch ? batchKeyOf(batch, rows, rows) : undefined)
 }
 
 const newAnswer = ({ event_id, jobs_count }: EventRows): Accepted => ({ event_id, jobs_count, isReplay: false })
