@@ -8,6 +8,8 @@ declare module 'autocannon' {
     duration: number
     latency: { p50: number; p99: number }
   }
-  const autocannon: (options: Record<string, unknown>) => Promise<Result>
+  const autocannon: (
+    options: Record<string, unknown>,
+  ) => Promise<Result> & { on(event: 'response', listener: () => void): void }
   export default autocannon
 }

@@ -37,11 +37,18 @@ export async function pipeline(task: Task): Promise<Numbers> {
 
   server.watch()
   const start = process.hrtime.bigint()
-  await send(server.url, { connections, amount: pipelined })
+  const answered = Promise.withResolvers<void>()
+  let answers = 0
+  const sent = send(server.url, { connections, amount: pipelined }, () => {
+    if (++answers === pipelined) answered.resolve()
+  })
+  // The client itself ends with its next full second.
+  await Promise.race([answered.promise, sent])
   const acceptSeconds = secondsSince(start)
   await allSent(db, warmUp + pipelined)
   const seconds = secondsSince(start)
   const loop = await server.loop()
+  await sent
   await db.end()
   await server.end()
   return { perSecond: pipelined / seconds, acceptedPerSecond: pipelined / acceptSeconds, ...loop }
@@ -54,11 +61,15 @@ async function allSent(db: pg.Client, count: number): Promise<void> {
     )
     if (Number(rows[0]?.others) > 0) throw new Error('deliveries that were not sent')
     if (Number(rows[0]?.sent) === count) return
-    await sleep(20)
+    await sleep(50)
   }
 }
 
-async function send(url: string, load: { connections: number; duration?: number; amount?: number }): Promise<Result> {
+async function send(
+  url: string,
+  load: { connections: number; duration?: number; amount?: number },
+  onAnswer?: () => void,
+): Promise<Result> {
   const { default: autocannon } = await import('autocannon')
   const { n, text } = payload(7)
   const event = {
@@ -68,7 +79,7 @@ async function send(url: string, load: { connections: number; duration?: number;
     occurred_at: new Date().toISOString(),
     payload: { n, text, user_id: 'user-7' },
   }
-  const result = await autocannon({
+  const running = autocannon({
     url: `${url}/api/v1/events`,
     method: 'POST',
     headers: { 'content-type': 'application/json', authorization: `Bearer ${API_KEY}` },
@@ -76,6 +87,8 @@ async function send(url: string, load: { connections: number; duration?: number;
     idReplacement: true,
     ...load,
   })
+  if (onAnswer) running.on('response', onAnswer)
+  const result = await running
   if (result.non2xx > 0 || result.errors > 0) throw new Error(`${result.non2xx} refused, ${result.errors} errors`)
   return result
 }

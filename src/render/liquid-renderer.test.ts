@@ -292,6 +292,33 @@ suite('the cage', () => {
     await small.close()
   })
 
+  const twice = '{% capture x %}{{ x }}{{ x }}{% endcapture %}'
+  test.each([
+    ['timeout', 50, nested(2, '{% assign x = data.items | sort_natural %}')],
+    ['too-large', 3_000, `{% assign x = "aaaa" %}${twice.repeat(40)}{{ x }}`],
+  ])(
+    'fails with %s one of many that a thread was given together, and renders the others',
+    async (code, limitMs, bomb) => {
+      const small = liquidRenderer({ size: 1, memoryMb: 16, limitMs })
+      const renderAll = (bodies: string[]) =>
+        Promise.allSettled(
+          bodies.map(async (body) => {
+            const variables = { user: {}, event: {}, links: {}, data: { items: items.slice(0, 1000) } }
+            return (await small.render({ subject: '', body }, 'text', variables, 'en')).body
+          }),
+        )
+      await renderAll(Array.from({ length: 200 }, () => 'quick'))
+      const bodies = Array.from({ length: 60 }, (_, n) => (n % 30 === 20 ? bomb : `${n}`))
+
+      const ends = await renderAll(bodies)
+
+      expect(ends.map((end) => (end.status === 'fulfilled' ? end.value : (end.reason as TemplateError).code))).toEqual(
+        bodies.map((body) => (body === bomb ? code : body)),
+      )
+      await small.close()
+    },
+  )
+
   test('takes no variables larger than 64 KB', async () => {
     await expect(render('x', { text: 'x'.repeat(65 * 1024) })).rejects.toMatchObject({ code: 'too-large' })
   })

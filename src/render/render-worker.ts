@@ -1,6 +1,8 @@
-import { parentPort } from 'node:worker_threads'
+import { performance } from 'node:perf_hooks'
+import { parentPort, workerData } from 'node:worker_threads'
 import { templateEngine, type Format } from './engine.ts'
 import { MAX_OUTPUT_BYTES, TOO_LARGE } from './limits.ts'
+import { begin, progressIn } from './progress.ts'
 import { TemplateError, type TemplateFault, type TemplateSource, type TemplateVariables } from './renderer.ts'
 import { singleLine } from './text.ts'
 
@@ -14,8 +16,8 @@ export type RenderAnswer =
   | { faults: TemplateFault[] }
   | { error: { code: TemplateError['code']; message: string } }
 
-/** What the thread says: that it can work, that it has begun (with the processor time spent until then), the answer. */
-export type WorkerMessage = { ready: true } | { started: NodeJS.CpuUsage } | { answer: RenderAnswer }
+/** What the thread says: that it can work, and the answers to the next of the jobs that it was given, in their order. */
+export type WorkerMessage = { ready: true } | { answers: RenderAnswer[]; tookMs: number }
 
 const engines = { html: templateEngine('html'), text: templateEngine('text') }
 
@@ -59,16 +61,33 @@ function timeZoneOf(value: unknown): string {
   }
 }
 
+/** Each message costs; but nobody waits longer than this for an answer because of another job. */
+const SAY_AFTER_MS = 2
+
+const progress = progressIn(workerData as SharedArrayBuffer)
 const say = (message: WorkerMessage): void => parentPort?.postMessage(message, [])
 
-parentPort?.on('message', (job: RenderJob) => {
-  say({ started: process.threadCpuUsage() })
-  try {
-    say({ answer: answerTo(job) })
-  } catch (error) {
-    const { code, message } =
-      error instanceof TemplateError ? error : new TemplateError('invalid', 'cannot be rendered')
-    say({ answer: { error: { code, message } } })
+parentPort?.on('message', (jobs: RenderJob[]) => {
+  let answers: RenderAnswer[] = []
+  let saidAt = performance.now()
+  for (const [number, job] of jobs.entries()) {
+    begin(progress, number)
+    answers.push(answered(job))
+    const tookMs = performance.now() - saidAt
+    if (number < jobs.length - 1 && tookMs < SAY_AFTER_MS) continue
+    say({ answers, tookMs })
+    answers = []
+    saidAt = performance.now()
   }
 })
 say({ ready: true })
+
+function answered(job: RenderJob): RenderAnswer {
+  try {
+    return answerTo(job)
+  } catch (error) {
+    const { code, message } =
+      error instanceof TemplateError ? error : new TemplateError('invalid', 'cannot be rendered')
+    return { error: { code, message } }
+  }
+}
