@@ -37,6 +37,27 @@ export function bars(results: readonly Result[]): Bar[] {
   return all.filter(({ value }) => Number.isFinite(value))
 }
 
+/** The same bars, had EventCenter nothing to do but to have its rows stored. */
+export function limits(results: readonly Result[]): Bar[] {
+  const against = (measure: Result['measure'], limit: string, peer: string, name: string): number =>
+    ratio(find(results, measure, limit), find(results, measure, peer), name)
+  const all = [
+    times('single enqueue / BullMQ without fsync', against('single', 'rows-alone-25', 'bullmq', 'perSecond'), 1.6),
+    times(
+      'batch enqueue / the best',
+      Math.min(...known(PEERS.map((id) => against('batch', 'rows-alone-100', id, 'perSecond')))),
+      1.1,
+    ),
+    atMost(
+      'accept to send, p50 / the best',
+      Math.max(...known(PEERS.map((id) => against('latency', 'insert-alone', id, 'p50Ms')))),
+      1,
+      '×',
+    ),
+  ]
+  return all.filter(({ value }) => Number.isFinite(value))
+}
+
 const known = (values: number[]): number[] => values.filter((value) => !Number.isNaN(value))
 
 const times = (what: string, value: number, bar: number): Bar => ({ what, value, bar, isAtLeast: true, unit: '×' })

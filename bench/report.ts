@@ -1,4 +1,4 @@
-import { bars, passes, type Bar } from './bars.ts'
+import { bars, limits, passes, type Bar } from './bars.ts'
 import type { Machine } from './machine.ts'
 import { find, ratio, valuesOf, type Result } from './results.ts'
 import type { Sizes } from './sizes.ts'
@@ -60,6 +60,7 @@ export function report(run: Run): string {
     introduction(run),
     '## What was to be reached',
     barTable(bars(run.results)),
+    ...limitSection(run.results),
     ...measures.flatMap((measure) => [`## ${TITLES[measure](run.sizes)}`, measureTable(measure, run.results)]),
     '## How to read this',
     notes(run),
@@ -91,6 +92,15 @@ function introduction({ machine, versions, command, date, others, postgresSettin
       .join(', ')}`,
     `- Others: load average ${firstLoad} before the first round. In a second of rest before each measure, others kept the processors ${median(busy).toFixed(0)} % busy (median; at most ${Math.max(...busy).toFixed(0)} %).${median(busy) > QUIET_PERCENT ? ' **Other work ran on this machine: only comparisons within a round mean something, and not much.**' : ''}`,
   ].join('\n')
+}
+
+const LIMITS = `What is wanted was set on another machine. Here PostgreSQL and its driver alone, given the rows of EventCenter ready made, or
+one small row, come to this against the same peers in the same rounds (the lines that begin with "limit" below):`
+
+function limitSection(results: readonly Result[]): string[] {
+  const list = limits(results)
+  const rows = list.map((bar) => [bar.what, `${number(bar.value)}${bar.unit}`, wanted(bar)])
+  return rows.length === 0 ? [] : ['## What the machine allows', LIMITS, table(['', 'the limit', 'wanted'], rows)]
 }
 
 const wanted = ({ bar, isAtLeast, unit }: Bar): string => `${isAtLeast ? '≥' : '≤'} ${bar}${unit}`

@@ -43,13 +43,14 @@ export async function prepare(url: string): Promise<void> {
 export async function open({ url, settings }: OpenOptions): Promise<System> {
   const claimSize = Number(settings.claimSize)
   const isIdempotent = settings.isIdempotent === true
+  const workerId = randomUUID()
   const log = pino({ level: 'error' }, pino.destination(2))
   const db = connect(url, { maxConnections: 10 })
   const nextId = idGenerator(() => process.pid % 256)
-  const queue = postgresQueue({ db, nextId, workerId: randomUUID(), leaseSeconds: LEASE_SECONDS, isShared: true })
+  const queue = postgresQueue({ db, nextId, workerId, leaseSeconds: LEASE_SECONDS, isShared: true })
   const channel = { ...noop.open({}, {} as Parameters<typeof noop.open>[1]), isIdempotent }
   const channels = new Map([[channel.name, channel]])
-  const newLease = () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: LEASE_SECONDS })
+  const newLease = () => ({ leaseId: nextId(), workerId, leaseSeconds: LEASE_SECONDS })
   let instant = NO_INSTANT_LANE
   const accepts = coalescedAccepts(db, queue, {
     reserve: (...wanted) => instant.reserve(...wanted),
@@ -100,7 +101,7 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
   }
 }
 
-function incoming(payload: Payload): Incoming {
+export function incoming(payload: Payload): Incoming {
   const data = { ...payload, user_id: `user-${payload.n % 10_000}` }
   const event = { id: randomUUID(), type: TYPE.type, source: 'bench', data }
   return { event, body: event, names: { type: 'type', data: 'data' } }
