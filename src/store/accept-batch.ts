@@ -26,8 +26,11 @@ const batchKeyOf = (
   },
 })
 
-/** Of a long list, so many are stored together: smaller pieces cost more each, of larger ones less is stored meanwhile. */
-const PIECE = 100
+/** A list of no more is stored by one statement. */
+const LONG = 100
+/** Of a longer one, few are stored at first, so that the database begins at once; then more each time, as statements cost. */
+const FIRST_PIECE = 20
+const LARGEST_PIECE = 160
 
 /** Taking from `planned` plans the next, which is among `rows` then. */
 export type PlannedList = { count: number; planned: Iterable<EventRows>; rows: readonly EventRows[] }
@@ -42,7 +45,7 @@ class MayBeKnown extends Error {}
  */
 export async function storeBatch(db: Db, { count, planned, rows }: PlannedList, batch: Batch): Promise<BatchAnswer> {
   try {
-    if (count > PIECE) {
+    if (count > LONG) {
       // A transaction that is repeated finds them planned.
       await db.pipeline((send) => storeInPieces(send, { planned: rows.length > 0 ? rows : planned, rows }, batch))
     } else {
@@ -68,11 +71,13 @@ function storeInPieces(send: Send, { planned, rows }: Omit<PlannedList, 'count'>
   }
   const others: EventRows[] = []
   let piece: EventRows[] = []
+  let size = FIRST_PIECE
   for (const row of planned) {
     const among = waitsForNobody(row) ? piece : others
     among.push(row)
-    if (piece.length < PIECE) continue
+    if (piece.length < size) continue
     store(piece)
+    size = Math.min(size + FIRST_PIECE, LARGEST_PIECE)
     piece = []
   }
   if (others.some(({ dedupe }) => dedupe)) throw new MayBeKnown()
