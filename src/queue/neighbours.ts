@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { LANES, type Lane } from '../core/event.ts'
 import { coalesced } from '../core/coalesce.ts'
 import type { Db } from '../db/db.ts'
@@ -12,6 +13,9 @@ const PLAIN = /^[\w.-]+:[\w.-]+$/
 /** Whoever has told nothing for so long may tell within the commit that adds work. */
 const QUIET_MS = 20
 
+/** One that hears of work looks for all there is; so much later is no later while it has any. */
+const PAUSE_MS = 5
+
 /**
  * The other processes that work on the same queue. They are told of new work by a NOTIFY of its own, after the commit:
  * within the transaction it makes all commits of the database wait for each other, which only those bear that seldom
@@ -24,6 +28,7 @@ export function neighbours(db: Db, workerId: string, onWork: (places: readonly P
   const notify = coalesced(
     async (calls: (readonly Place[] | null)[]) => {
       await db.query(NOTIFY, [CHANNEL, messageOf(workerId, calls)])
+      await sleep(PAUSE_MS, undefined, { ref: false })
       return calls
     },
     { maxInputs: Number.MAX_SAFE_INTEGER, maxRunning: 1 },
