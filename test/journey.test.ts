@@ -265,3 +265,12 @@ suite('a mail that the other side does not take', () => {
     expect(status.not_told[0]!.reason).toBe('address_blocked')
   })
 })
+
+test('the address of an event lies below the address of the server, whatever its path', async () => {
+  const server = await startTestApp({ PUBLIC_URL: 'https://example.com/notify/', CATALOG: 'catalog' })
+
+  const { body } = await server.call('POST', '/api/v1/events', { ...event, id: 'a/b', channels: ['ws'] })
+
+  expect(body.status_url).toBe('https://example.com/notify/api/v1/events/a%2Fb')
+  await server.close()
+})

@@ -44,22 +44,18 @@ const deliveriesCancelled = z
 
 const eventBody = z.union([universalForm, domainForm, cloudEventForm])
 
+const answerOf = (server: string, { event_id, jobs_count, deduplicated }: Accepted) => ({
+  status: 'accepted' as const,
+  event_id,
+  jobs_count,
+  status_url: `${server}/api/v1/events/${encodeURIComponent(event_id)}`,
+  ...(deduplicated && { deduplicated }),
+})
+
 /** `/api/v1/events`: accepting, asking what became of an event, and cancelling. */
 export const eventRoutes =
   (ports: AcceptPorts, { publicUrl, maxWaitingAccepts }: EventOptions): FastifyPluginAsyncZod =>
   async (app) => {
-    let origin: string | undefined
-    const answerOf = ({ event_id, jobs_count, deduplicated }: Accepted) => {
-      origin ??= new URL(publicUrl()).origin
-      return {
-        status: 'accepted' as const,
-        event_id,
-        jobs_count,
-        status_url: `${origin}/api/v1/events/${encodeURIComponent(event_id)}`,
-        ...(deduplicated && { deduplicated }),
-      }
-    }
-
     let waiting = 0
     async function withinLimit<Result>(weight: number, work: () => Promise<Result>): Promise<Result> {
       if (waiting + weight > maxWaitingAccepts) {
@@ -96,7 +92,7 @@ export const eventRoutes =
         const key = idempotencyKeyOf(request)
         const result = await withinLimit(1, () => accept(ports, companyId, incoming, key))
         markReplay(reply, result.isReplay)
-        return reply.code(result.deduplicated ? 200 : 202).send(answerOf(result))
+        return reply.code(result.deduplicated ? 200 : 202).send(answerOf(publicUrl(), result))
       },
     })
 
@@ -118,7 +114,9 @@ export const eventRoutes =
         const key = idempotencyKeyOf(request)
         const result = await withinLimit(items.length, () => acceptBatch(ports, companyId, items, key))
         markReplay(reply, result.isReplay)
-        return reply.code(202).send({ status: 'accepted', events: result.events.map(answerOf) })
+        return reply
+          .code(202)
+          .send({ status: 'accepted', events: result.events.map((event) => answerOf(publicUrl(), event)) })
       },
     })
 

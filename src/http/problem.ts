@@ -106,8 +106,8 @@ function statusOf(error: unknown): number {
   return code?.startsWith('FST_ERR_') && statusCode !== undefined && statusCode >= 400 ? statusCode : 500
 }
 
+/** The log of a request names its id by itself. */
 const place = (request: FastifyRequest): object => ({
-  requestId: request.id,
   method: request.method,
   route: request.routeOptions.url,
 })

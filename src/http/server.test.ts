@@ -175,7 +175,9 @@ suite('a problem', () => {
 
     expect(answer.statusCode).toBe(500)
     expect(answer.body).not.toContain('secret')
-    expect(lines.filter((line) => line.includes('request failed'))).toHaveLength(1)
+    const logged = lines.filter((line) => line.includes('request failed'))
+    expect(logged).toHaveLength(1)
+    expect(logged[0]!.match(/"requestId":"[^"]*"/g)).toEqual([`"requestId":"${answer.json().request_id}"`])
   })
 
   test('of a dependency says when to come back', async () => {
