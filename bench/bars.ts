@@ -29,6 +29,12 @@ export function bars(results: readonly Result[]): Bar[] {
     atMost('accept to send, p50 / the best', Math.max(...known(PEERS.map((id) => slowness('latency', id)))), 1, '×'),
     atMost('wake-up of another process, p50 / pg-boss', slowness('wake-up', 'pg-boss'), 0.9, '×'),
     { ...times('rate kept under a pinned vacuum', numberOf('eventcenter', 'pinned', 'keptPercent'), 90), unit: ' %' },
+    // Sending is about as much work as accepting: when much less is left of it, something is wrong.
+    times(
+      'the whole way over HTTP / accepted over HTTP',
+      ratio(find(results, 'pipeline', 'eventcenter'), find(results, 'http', 'eventcenter'), 'perSecond'),
+      0.3,
+    ),
     ...(['single', 'batch', 'process'] as const).flatMap((measure) => [
       atMost(`event loop p99, ${measure}`, numberOf('eventcenter', measure, 'loopP99Ms'), 20, ' ms'),
       atMost(`longest block of the event loop, ${measure}`, numberOf('eventcenter', measure, 'loopMaxMs'), 50, ' ms'),

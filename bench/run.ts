@@ -46,6 +46,7 @@ const LETTERS: Record<string, Measure[]> = {
 const POSTGRES_SETTINGS = {
   shared_buffers: '512MB',
   max_wal_size: '4GB',
+  min_wal_size: '2GB', // so that its log is written into old files, as after weeks, and not into new ones
   checkpoint_timeout: '30min',
   max_connections: '200',
 }

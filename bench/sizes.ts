@@ -6,7 +6,7 @@ export type Sizes = {
   batched: number
   batchSize: number
   processed: number
-  /** Done before the clock starts, so that code is compiled as in a process that has run for a while. */
+  /** Done before the clock starts: code is compiled, and memory is taken, as in a process that has run for a while. */
   warmUp: number
   /** Jobs of the latency measures, one at a time. */
   samples: number
@@ -24,7 +24,7 @@ export const FULL: Sizes = {
   batched: 20_000,
   batchSize: 500,
   processed: 20_000,
-  warmUp: 10_000,
+  warmUp: 20_000,
   samples: 300,
   pinned: 300_000,
   pinnedRest: 100_000,
