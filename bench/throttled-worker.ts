@@ -6,6 +6,7 @@ import { heedingChannels } from '../src/accounts/heeding-channel.ts'
 import { providerAccounts } from '../src/accounts/provider-accounts.ts'
 import type { Channel } from '../src/channels/channel.ts'
 import { idGenerator } from '../src/core/id.ts'
+import { oneAtATime } from '../src/core/one-at-a-time.ts'
 import type { JsonObject } from '../src/core/json.ts'
 import { connect } from '../src/db/pool.ts'
 import { databaseDirectory } from '../src/directory/database.ts'
@@ -107,4 +108,5 @@ const OPTIONS = {
   leaseSeconds: LEASE_SECONDS,
   sendTimeoutSeconds: 30,
   uncertainResendSeconds: 300,
+  alone: oneAtATime(),
 }

@@ -9,6 +9,7 @@ import { openChannels } from './channels/open.ts'
 import type { Config } from './config.ts'
 import { apiKeyHash, apiKeyId } from './core/api-key.ts'
 import { idGenerator } from './core/id.ts'
+import { oneAtATime } from './core/one-at-a-time.ts'
 import { SCOPES } from './core/scope.ts'
 import { startEmbedded } from './db/embedded.ts'
 import { migrate } from './db/migrate.ts'
@@ -201,6 +202,7 @@ function runWorker(ports: Ports, config: Config, publicUrl: () => string, isEmbe
     leaseSeconds: config.LEASE_SECONDS,
     sendTimeoutSeconds: SEND_TIMEOUT_SECONDS,
     uncertainResendSeconds: config.UNCERTAIN_RESEND_SECONDS,
+    alone: oneAtATime(),
   }
   const settings = { slots: config.WORKER_CONCURRENCY, batchSize: BATCH_SIZE, throttle: accounts }
   const worker = startWorker(ports, settings, (claim, signal, onOver) => {

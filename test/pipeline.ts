@@ -4,6 +4,7 @@ import type { Channel } from '../src/channels/channel.ts'
 import type { Event } from '../src/core/event.ts'
 import type { EventTypeDefinition } from '../src/core/event-type.ts'
 import { idGenerator } from '../src/core/id.ts'
+import { oneAtATime } from '../src/core/one-at-a-time.ts'
 import type { Db } from '../src/db/db.ts'
 import { databaseDirectory } from '../src/directory/database.ts'
 import { metrics } from '../src/metrics.ts'
@@ -25,6 +26,7 @@ const OPTIONS: DeliverOptions = {
   leaseSeconds: 30,
   sendTimeoutSeconds: 30,
   uncertainResendSeconds: 0,
+  alone: oneAtATime(),
 }
 
 /** The steps of one process over the queue, with two channels that write down what they send. */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { pino } from 'pino'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, expect, suite, test } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import type { Channel } from '../channels/channel.ts'
@@ -8,6 +9,7 @@ import { DeliveryError } from '../core/errors.ts'
 import type { Event, Lane } from '../core/event.ts'
 import type { EventTypeDefinition } from '../core/event-type.ts'
 import { idGenerator } from '../core/id.ts'
+import { oneAtATime } from '../core/one-at-a-time.ts'
 import { connect } from '../db/pool.ts'
 import type { Directory } from '../directory/directory.ts'
 import { databaseDirectory } from '../directory/database.ts'
@@ -32,6 +34,7 @@ const OPTIONS = {
   leaseSeconds: 30,
   sendTimeoutSeconds: 30,
   uncertainResendSeconds: 0,
+  alone: oneAtATime(),
 }
 const TYPES: EventTypeDefinition[] = [
   { type: 'shown', recipients: { path: 'user_id' }, channels: ['inbox'] },
@@ -293,5 +296,61 @@ suite('a directory that is away', () => {
     expect(await database.db.query('select kind, reason from dead')).toEqual([
       { kind: 'failed', reason: 'no such mailbox' },
     ])
+  })
+})
+
+/** What is noted as begun while each of them is prepared, and while it is sent. */
+async function seen(held: Claim) {
+  const noted: { prepared: string[][]; sent: string[][] } = { prepared: [], sent: [] }
+  const note = async (when: keyof typeof noted): Promise<void> => {
+    const rows = await database.db.query<{ id: string }>('select unnest(ids)::text as id from intent order by id')
+    noted[when].push(rows.map(({ id }) => id))
+    await sleep(20)
+  }
+  const directory: Directory = {
+    ...ports.directory,
+    find: (...asked) => note('prepared').then(() => ports.directory.find(...asked)),
+  }
+  const channel: Channel = { ...mail, send: (...given) => note('sent').then(() => mail.send(...given)) }
+  await run(held, { directory, ...only(channel) })
+  return noted
+}
+const mailThree = async (): Promise<Claim> => {
+  for (const userId of ['first', 'second', 'third']) await send({ type: 'mailed', user_id: userId })
+  return claim()
+}
+
+suite('deliveries whose worker died while it sent them', () => {
+  test('are sent one after another, and noted before they are prepared', async () => {
+    const fatal = await mailThree()
+    const ids = fatal.deliveries.map(({ id }) => id)
+    await ports.queue.start(fatal.leaseId, ids)
+    await database.db.query(`update lease set until = now() - interval '1 s'`)
+    await ports.queue.recover({ mail: { onUncertain: 'resend' } })
+    await makeDue()
+
+    const noted = await seen(await claim('retry'))
+
+    const oneByOne = ids.map((_, index) => ids.slice(0, index + 1))
+    expect(noted).toEqual({ prepared: oneByOne, sent: oneByOne })
+    expect((await outcomes()).map(({ state }) => state)).toEqual(ids.map(() => STATES.sent))
+  })
+
+  test('are sent together where it was the other side that fell silent', async () => {
+    const doubtful = await mailThree()
+    await ports.queue.finish(
+      doubtful.leaseId,
+      doubtful.deliveries.map(({ id }) => ({
+        id,
+        state: 'retry',
+        verdict: 'uncertain',
+        reason: 'silence',
+        afterSeconds: 0,
+      })),
+    )
+
+    const { prepared } = await seen(await claim('retry'))
+
+    expect(prepared).toEqual([[], [], []])
   })
 })

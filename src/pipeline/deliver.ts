@@ -33,6 +33,8 @@ export type DeliverOptions = {
   sendTimeoutSeconds: number
   /** Before a message that may have arrived is sent once more, where its channel says so. */
   uncertainResendSeconds: number
+  /** What may end this process is sent by itself, so that nothing beside it comes under suspicion: `oneAtATime`. */
+  alone: <Result>(work: () => Promise<Result>) => Promise<Result>
   /** Hears of each delivery that took a place among what may be sent, and came to nothing. */
   onUnsent?: () => void
 }
@@ -67,7 +69,10 @@ export async function deliver(
   try {
     // All of them are over before the lease is: ending it gives back what was not begun.
     const ends = await Promise.allSettled(
-      claim.deliveries.map((delivery) => deliverOne(shared, options, record, delivery, signal).finally(onOver)),
+      claim.deliveries.map((delivery) => {
+        const work = (): Promise<void> => deliverOne(shared, options, record, delivery, signal)
+        return (delivery.is_suspect ? options.alone(work) : work()).finally(onOver)
+      }),
     )
     for (const end of ends) {
       if (end.status === 'rejected') ports.log.error({ leaseId, err: end.reason }, 'delivery not recorded')
@@ -129,23 +134,28 @@ async function attempt(
   if (delivery.is_superseded) return superseded(delivery)
   if (delivery.is_expired) return { id: delivery.id, state: 'expired' }
 
+  // Preparing may end the process as well.
+  if (delivery.is_suspect && !(await record.start(delivery.id))) return refusal(ports, record, delivery)
   const prepared = await prepare(ports, options, delivery, channel).catch((error: unknown): Decided => ({
     result: resultOfFailure(channel, delivery, { error, hadBegun: false }, chances(options)),
   }))
   if ('result' in prepared) return prepared.result
 
   // What may safely be repeated needs no note that it was begun.
-  if (!channel.isIdempotent && !(await record.start(delivery.id))) {
-    // Either its event was cancelled or superseded, or the lease is over.
-    if (!(await record.renew())) return null
-    const isSuperseded = (await withdrawnBy(ports.db, delivery.id)) === 'superseded'
-    return isSuperseded ? superseded(delivery) : { id: delivery.id, state: 'cancelled' }
-  }
+  const isNoted = delivery.is_suspect || channel.isIdempotent
+  if (!isNoted && !(await record.start(delivery.id))) return refusal(ports, record, delivery)
   const unnoted = await prepared
     .note()
     .catch((error: unknown) => resultOfFailure(channel, delivery, { error, hadBegun: false }, chances(options)))
   if (unnoted) return unnoted
   return send(ports, options, delivery, channel, prepared, signal)
+}
+
+/** Why a delivery may not be sent: its event was cancelled or superseded, or, null, the lease is over. */
+async function refusal({ db }: DeliverPorts, record: Recorder, delivery: ClaimedDelivery): Promise<Result | null> {
+  if (!(await record.renew())) return null
+  const isSuperseded = (await withdrawnBy(db, delivery.id)) === 'superseded'
+  return isSuperseded ? superseded(delivery) : { id: delivery.id, state: 'cancelled' }
 }
 
 async function send(

@@ -5,6 +5,7 @@ import { CLEAR, pipeline, putTypes, violations, type Pipeline } from '../../test
 import { DeliveryError } from '../core/errors.ts'
 import type { Event } from '../core/event.ts'
 import { uuidOf } from '../core/id.ts'
+import { oneAtATime } from '../core/one-at-a-time.ts'
 import { connect } from '../db/pool.ts'
 import { queueHealth } from '../store/queue-health.ts'
 import { deliveriesOf } from '../store/event-status.ts'
@@ -398,6 +399,7 @@ const OPTIONS = {
   publicUrl: () => 'http://localhost',
   sendTimeoutSeconds: 30,
   uncertainResendSeconds: 0,
+  alone: oneAtATime(),
 }
 
 const deadlocks = () =>

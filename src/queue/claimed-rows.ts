@@ -23,6 +23,7 @@ export type ClaimedRow = {
   is_cancelled: true | null
   is_superseded: true | null
   is_ordered: true | null
+  is_suspect: true | null
   took: TookRow[] | null
   recorded: string[] | null
 }
@@ -50,6 +51,7 @@ export function claimedOf({ channel }: Place, rows: readonly ClaimedRow[]): Clai
       is_cancelled: row.is_cancelled ?? false,
       is_superseded: row.is_superseded ?? false,
       is_ordered: row.is_ordered ?? false,
+      is_suspect: row.is_suspect ?? false,
       vars: row.vars,
       pinned_template_id: row.pinned_template_id,
       event,

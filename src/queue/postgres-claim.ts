@@ -1,5 +1,6 @@
 import { STATES } from '../core/delivery.ts'
 import { IS_CANCELLED, IS_SUPERSEDED } from '../store/withdrawn.ts'
+import { WORKER_DIED } from './postgres-statements.ts'
 
 /** How many parameters `claimParts` takes. */
 export const CLAIM_PARAMS = 12
@@ -42,6 +43,7 @@ found as materialized (
   select id, company_id, user_id, notification_id, nullif(attempt - attempts_before, 0) as attempt,
     nullif(crashes, 0) as crashes, vars, pinned_template_id, event_id, priority, run_at,
     nullif(expires_at <= now(), false) as is_expired, nullif(thread is not null, false) as is_ordered,
+    nullif(reason = '${WORKER_DIED}', false) as is_suspect,
     lag(event_id) over served is distinct from event_id as is_first
   from delivery
   where id = any((select ids from wanted)::bigint[]) and id >= (select least from wanted)
@@ -71,11 +73,11 @@ export const claimAnswer = (recorded = 'null::bigint[]'): string => `
 select null::bigint as id, null as company_id, null as user_id, null::bigint as notification_id, null::integer as attempt,
   null::smallint as crashes, null::jsonb as vars, null::bigint as pinned_template_id, null::bigint as event_row_id,
   null::bigint as event_type_id, null::json as event, null::boolean as is_expired, null::boolean as is_cancelled,
-  null::boolean as is_superseded, null::boolean as is_ordered, (select took from took) as took, ${recorded} as recorded
+  null::boolean as is_superseded, null::boolean as is_ordered, null::boolean as is_suspect, (select took from took) as took, ${recorded} as recorded
 union all (
   select delivery.id, delivery.company_id, user_id, notification_id, attempt, crashes, vars, pinned_template_id, event.id,
     case when is_first then event_type_id end, case when is_first then payload end, is_expired,
-    nullif(${IS_CANCELLED}, false), nullif(${IS_SUPERSEDED}, false), is_ordered, null, null
+    nullif(${IS_CANCELLED}, false), nullif(${IS_SUPERSEDED}, false), is_ordered, is_suspect, null, null
   from found as delivery
   full join (
     select * from event

@@ -61,6 +61,9 @@ from delivery join unstarted on delivery.id = unstarted.id
 where state = ${STATES.ready}
 on conflict do nothing`
 
+/** Why a delivery waits whose last attempt a worker did not survive. */
+export const WORKER_DIED = 'the worker died while sending'
+
 /** $1 lease id, $2 seconds. */
 export const RENEW = `
 update lease set until = now() + make_interval(secs => $2) where id = $1 and until > now() returning id`
@@ -107,7 +110,7 @@ crashed as (
       else ${STATES.uncertain} end,
     finished_at = case when crashes + 1 >= $2 or channel <> all($1::text[]) then now() end,
     run_at = least(now() + make_interval(secs => $3), expires_at),
-    reason = 'the worker died while sending'
+    reason = '${WORKER_DIED}'
   from (select lease_id, id from held intersect select lease_id, id from started) as open
   where delivery.id = open.id and state = ${STATES.ready}
   returning delivery.id, channel, priority, run_at, attempt, state
@@ -118,11 +121,11 @@ requeued as (
 ),
 logged as (
   insert into attempt_log (delivery_id, n, verdict, message)
-  select id, attempt, 'uncertain', 'the worker died while sending' from crashed
+  select id, attempt, 'uncertain', '${WORKER_DIED}' from crashed
 ),
 buried as (
   insert into dead (delivery_id, kind, reason)
-  select id, case state when ${STATES.failed} then 'failed' else 'uncertain' end, 'the worker died while sending'
+  select id, case state when ${STATES.failed} then 'failed' else 'uncertain' end, '${WORKER_DIED}'
   from crashed where state <> ${STATES.ready}
   on conflict (delivery_id) do update set at = now(), kind = excluded.kind, reason = excluded.reason
 )

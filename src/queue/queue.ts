@@ -21,6 +21,8 @@ export type ClaimedDelivery = {
   is_superseded: boolean
   /** Others wait for its end: it is in a thread. */
   is_ordered: boolean
+  /** The worker that tried to send it last died, of it or of what it sent beside it. */
+  is_suspect: boolean
   vars: JsonObject | null
   /** The template version to render from, whatever is current: a dead letter that is sent again as it was. */
   pinned_template_id: string | null

@@ -126,6 +126,7 @@ function claimedOf(rows: EventRows, answer: StoredEvents, ids: ReadonlySet<strin
       is_cancelled: false,
       is_superseded: false,
       is_ordered: false,
+      is_suspect: false,
       vars: null,
       pinned_template_id: null,
       event: rows.payload as unknown as Event,

@@ -170,8 +170,9 @@ suite.each(DATABASE_SERVERS)('over %s, a mail whose worker', (kind) => {
     },
   )
 
-  test('is ended by it three times is given up, and its neighbours are not (F-50)', async () => {
+  test('is ended by it three times is given up, and what it sent meanwhile is not (F-50)', async () => {
     const api = await startApi(RESEND)
+    await stage.receiver.set('dawdle')
     await stage.receiver.set('take-and-hang', 'eve@example.com')
     const events = Array.from({ length: 10 }, (_, n) => ({ ...event, id: `e-${n}`, user_id: n === 5 ? 'eve' : 'anna' }))
     expect((await api.call('POST', '/api/v1/events/batch', { events })).status).toBe(202)

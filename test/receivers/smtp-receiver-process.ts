@@ -1,4 +1,5 @@
 import { appendFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { startSmtpServer } from '../smtp-server.ts'
 import type { Behaviour, Mode, News, ReceivedLine } from './smtp-receiver.ts'
 
@@ -7,6 +8,8 @@ import type { Behaviour, Mode, News, ReceivedLine } from './smtp-receiver.ts'
  * mail that it takes before it says so, tells its URL and how many mails it keeps waiting, and changes its behaviour as it
  * is told over IPC.
  */
+const DAWDLE_MS = 500
+
 const logFile = process.argv[2] as string
 const behaviours = new Map<string, Mode>()
 const changes = new Set<() => void>()
@@ -19,6 +22,7 @@ const server = await startSmtpServer({
     server.mails.length = 0 // the log is what counts
     const mode = (): Mode => behaviours.get(to.join()) ?? behaviours.get('') ?? 'take'
     await whileMode('stall')
+    if (mode() === 'dawdle') await sleep(DAWDLE_MS)
     if (mode() === 'refuse') throw new Error('refused')
     const line: ReceivedLine = { message_id: headerOf(raw, 'Message-ID'), at: new Date().toISOString(), to: to.join() }
     appendFileSync(logFile, `${JSON.stringify(line)}\n`)

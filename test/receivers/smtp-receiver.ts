@@ -6,9 +6,9 @@ import { eventually } from '../app.ts'
 
 /**
  * What the receiver does with a mail: takes it; takes it and then says nothing, or breaks the connection, instead of
- * answering; says nothing before it takes it; breaks the connection without having taken it.
+ * answering; says nothing before it takes it, or for a while; breaks the connection without having taken it.
  */
-export type Mode = 'take' | 'take-and-hang' | 'take-and-drop' | 'stall' | 'refuse'
+export type Mode = 'take' | 'dawdle' | 'take-and-hang' | 'take-and-drop' | 'stall' | 'refuse'
 
 /** What its process is told. */
 export type Behaviour = { mode: Mode; to?: string }
