@@ -10,6 +10,6 @@ declare module 'autocannon' {
   }
   const autocannon: (
     options: Record<string, unknown>,
-  ) => Promise<Result> & { on(event: 'response', listener: () => void): void }
+  ) => Promise<Result> & { on(event: 'response', listener: (client: unknown, status: number) => void): void }
   export default autocannon
 }

@@ -87,7 +87,7 @@ async function send(
     idReplacement: true,
     ...load,
   })
-  if (onAnswer) running.on('response', onAnswer)
+  running.on('response', (_client, status) => status < 300 && onAnswer?.())
   const result = await running
   if (result.non2xx > 0 || result.errors > 0) throw new Error(`${result.non2xx} refused, ${result.errors} errors`)
   return result

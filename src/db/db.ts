@@ -4,7 +4,7 @@ export type Queryable = {
   query<Row>(sql: string, params?: readonly unknown[]): Promise<Row[]>
 }
 
-/** Sends one statement, of which nothing is heard but that it failed. */
+/** Sends one statement. Its rows are dropped; its failure rejects the pipeline. Parameters are no objects but buffers. */
 export type Send = (sql: string, params?: readonly unknown[]) => void
 
 /** The database. One engine, PostgreSQL 15 or newer; there is no second adapter. */
@@ -18,9 +18,10 @@ export type Db = Queryable & {
   transaction<Result>(work: (tx: Queryable) => Promise<Result>): Promise<Result>
   /**
    * A transaction whose statements need no answers of each other: they and the commit are sent without waiting. `send` may
-   * be called only until `work` returns. Rejects with the first failure, or with what `work` threw; nothing is stored then.
+   * be called only until `work` is over. Rejects with the first failure, or with what `work` threw; nothing is stored then,
+   * unless the connection broke while the commit was under way.
    */
-  pipeline<Result>(work: (send: Send) => Result): Promise<Result>
+  pipeline<Result>(work: (send: Send) => Result | Promise<Result>): Promise<Result>
   /** Calls back for each NOTIFY on `channel`, again after a reconnect; `onConnect` runs whenever listening (re)starts. */
   listen(
     channel: string,

@@ -290,6 +290,43 @@ suite('a pipeline', () => {
     expect(rows).toEqual([{ one: 1 }])
   })
 
+  test('sends nothing before it has begun', async () => {
+    const proxy = await socketProxy(fresh.url)
+    const answer = using({ url: proxy.url, maxConnections: 1, statementTimeoutMs: 100 }, async (db) => {
+      await db.query('select 1')
+      proxy.loseAnswers('begin')
+      void proxy.stopAfter('begin', 'asked')
+      return db.pipeline((send) => send(`insert into account values ('begun', 1)`))
+    })
+
+    await expect(answer).rejects.toMatchObject(unavailable)
+    expect(proxy.carried().asked).toBe('Q....begin.'.length)
+    await proxy.close()
+  })
+
+  test('leaves its connection clean when its commit is refused', async () => {
+    await fresh.db.query('create table late (n integer unique deferrable initially deferred)')
+    const rows = await using({ maxConnections: 1 }, async (db) => {
+      const refused = db.pipeline((send) => send('insert into late values (1), (1)'))
+      await expect(refused).rejects.toMatchObject({ code: '23505' })
+      return db.query('select now() = statement_timestamp() as alone')
+    })
+
+    expect(rows).toEqual([{ alone: true }])
+  })
+
+  test('may take its time, also when a statement has failed meanwhile', async () => {
+    const result = fresh.db.pipeline(async (send) => {
+      send(`insert into account values ('slowly', 1)`)
+      send('select 1 / 0')
+      await sleep(100)
+      send(`insert into account values ('slowly then', 1)`)
+    })
+
+    await expect(result).rejects.toMatchObject({ code: '22012' })
+    expect(await amounts('slowly%')).toEqual([])
+  })
+
   test('cannot be used when it is over', async () => {
     const send = await fresh.db.pipeline((send) => send)
 

@@ -139,11 +139,9 @@ export function connect(target: string | pg.PoolConfig, options: PoolOptions = {
         }
       },
     }
-    const begun = run(client, 'begin')
-    begun.catch(() => {}) // what follows fails too, and then it is awaited
     try {
+      await run(client, 'begin')
       const result = await work(tx)
-      await begun
       isOver = true
       const { command } = await run(client, 'commit')
       // When a statement failed and `work` caught that, PostgreSQL answers the commit with a rollback and no error.
@@ -156,27 +154,46 @@ export function connect(target: string | pg.PoolConfig, options: PoolOptions = {
     }
   }
 
-  async function sendAll<Result>(client: pg.PoolClient, work: (send: Send) => Result): Promise<Result> {
-    const sent = [run(client, 'begin')]
+  async function sendAll<Result>(
+    client: pg.PoolClient,
+    work: (send: Send) => Result | Promise<Result>,
+  ): Promise<Result> {
+    const sent: Promise<unknown>[] = []
+    const give = (sql: string, params?: readonly unknown[]): void => {
+      const answer = run(client, sql, params)
+      answer.catch(() => {}) // it is heard at the end
+      sent.push(answer)
+    }
+    // Without a transaction around them, they would be kept one by one.
+    let early: Parameters<Send>[] | null = []
+    const begin = async (): Promise<void> => {
+      await run(client, 'begin')
+      for (const statement of early ?? []) give(...statement)
+      early = null
+    }
+    const begun = begin()
+    begun.catch(() => {}) // it is awaited when `work` is over
     let isOver = false
-    let result: Result
     try {
-      result = work((sql, params) => {
+      const result = await work((sql, params) => {
         if (isOver) throw new Error('The transaction is over')
         // What `pg` cannot write it does not send, and the commit would follow nevertheless.
         if (params?.some(isObject)) throw new TypeError('Objects are to be given as JSON text')
-        sent.push(run(client, sql, params))
+        if (early) early.push([sql, params])
+        else give(sql, params)
       })
       isOver = true
+      await begun
+      give('commit') // of what failed, PostgreSQL makes a rollback
+      const answers = await Promise.allSettled(sent)
+      for (const answer of answers) if (answer.status === 'rejected') throw answer.reason
+      return result
     } catch (error) {
-      const undone = run(client, 'rollback').catch(() => lost.add(client))
-      await Promise.allSettled([...sent, undone])
+      early = []
+      await begun.catch(() => {})
+      if (!lost.has(client)) await run(client, 'rollback').catch(() => lost.add(client))
       throw error
     }
-    sent.push(run(client, 'commit')) // of what failed, PostgreSQL makes a rollback
-    const answers = await Promise.allSettled(sent)
-    for (const answer of answers) if (answer.status === 'rejected') throw answer.reason
-    return result
   }
 
   function abandon(client: pg.PoolClient): void {

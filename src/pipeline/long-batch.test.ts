@@ -37,6 +37,37 @@ suite('a list that is stored in pieces', () => {
     expect(await violations(database.db)).toEqual([])
   })
 
+  test.each([101, 119, 120, 121, 200, 420])('may hold %i events', async (length) => {
+    const events = list().slice(0, length)
+
+    const first = await steps.acceptBatch(events, 'request')
+    const again = await steps.acceptBatch(events, 'request')
+
+    expect(await Promise.all(['event', 'delivery', 'ready'].map(countOf))).toEqual([length, length, length])
+    expect([first.isReplay, again.isReplay]).toEqual([false, true])
+    expect(again.events.map(({ event_id: id }) => id)).toEqual(events.map(({ id }) => id))
+  })
+
+  test('lets others have their turn before its last event is planned', async () => {
+    let ids = 0
+    const turns: number[] = []
+    const count = (): void => {
+      turns.push(ids)
+      if (turns.length < 1000) setImmediate(count)
+    }
+    const nextId = (): string => {
+      ids += 1
+      return steps.ports.nextId()
+    }
+
+    const stored = acceptBatch({ ...steps.ports, nextId }, '', list().map(incoming))
+    setImmediate(count)
+    await stored
+
+    const between = new Set(turns.filter((made) => made > 0 && made < ids))
+    expect(between.size).toBeGreaterThan(2)
+  })
+
   test.each([0, 19, 20, 59, 60, 449])('leaves nothing behind when its event %i is refused', async (wrong) => {
     const refused = steps.acceptBatch(list((n) => (n === wrong ? { type: 'no.such.type' } : {})))
 

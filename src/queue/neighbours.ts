@@ -13,7 +13,7 @@ const PLAIN = /^[\w.-]+:[\w.-]+$/
 /** Whoever has told nothing for so long may tell within the commit that adds work. */
 const QUIET_MS = 20
 
-/** One that hears of work looks for all there is; so much later is no later while it has any. */
+/** Who hears of work takes all there is, so that a second word within this time would hardly tell anything new. */
 const PAUSE_MS = 5
 
 /**
@@ -62,6 +62,7 @@ export function neighbours(db: Db, workerId: string, onWork: (places: readonly P
         })
     },
 
+    /** What was told in the last moments is not heard of; the poll of the others finds it. */
     async close(): Promise<void> {
       await (await listening)?.stop()
     },

@@ -350,6 +350,38 @@ suite('the cage', () => {
     await lazy.close()
   })
 
+  test('fails nobody who comes when a thread is about to end', async () => {
+    const lazy = liquidRenderer({ size: 1, idleSeconds: 0.1 })
+    const bodies = []
+    for (let n = 0; n < 40; n++) {
+      bodies.push(
+        await lazy.render({ subject: '', body: `${n}` }, 'text', { user: {}, event: {}, links: {}, data: {} }, 'en'),
+      )
+      await sleep(100 + (n % 8))
+    }
+
+    expect(bodies.map(({ body }) => body)).toEqual(bodies.map((_, n) => `${n}`))
+    await lazy.close()
+  })
+
+  test('leaves nobody waiting when it is closed in the middle of its work', async () => {
+    const closing = liquidRenderer({ size: 1 })
+    const variables = { user: {}, event: {}, links: {}, data: {} }
+    const renderMany = (count: number) =>
+      Promise.allSettled(
+        Array.from({ length: count }, () =>
+          closing.render({ subject: '', body: nested(1, 'x') }, 'text', variables, 'en'),
+        ),
+      )
+    await renderMany(100)
+    const ends = renderMany(500)
+
+    await sleep(1)
+    await closing.close()
+
+    expect(new Set((await ends).map((end) => end.status))).toContain('rejected')
+  })
+
   test('leaves nobody waiting when it is closed', async () => {
     const closing = liquidRenderer({ size: 1 })
     const variables = { user: {}, event: {}, links: {}, data: {} }

@@ -8,12 +8,16 @@ const NOT_BEGUN = -1n
 
 export const progressIn = (memory: SharedArrayBuffer): Progress => new BigInt64Array(memory)
 
-export const newProgress = (): Progress => progressIn(new SharedArrayBuffer(3 * BigInt64Array.BYTES_PER_ELEMENT))
+export function newProgress(): Progress {
+  const progress = progressIn(new SharedArrayBuffer(3 * BigInt64Array.BYTES_PER_ELEMENT))
+  reset(progress)
+  return progress
+}
 
 /** Before a list of jobs is given. */
 export const reset = (progress: Progress): void => void Atomics.store(progress, JOB, NOT_BEGUN)
 
-/** In the thread, before each job of the list. The number goes last: who sees it sees when that job began, or later. */
+/** In the thread, before each job of the list. The number is written last and read first: the times are its own, or later. */
 export function begin(progress: Progress, job: number): void {
   const { user, system } = process.threadCpuUsage()
   Atomics.store(progress, CPU_BEFORE, BigInt(user + system))
@@ -23,10 +27,10 @@ export function begin(progress: Progress, job: number): void {
 
 /** Which job of its list the thread is at, for how long, and its processor time before; null: it has not begun. */
 export function read(progress: Progress): { job: number; elapsedMs: number; cpuBeforeMs: number } | null {
-  const begunAt = Atomics.load(progress, BEGUN_AT)
-  const cpuBefore = Atomics.load(progress, CPU_BEFORE)
   const job = Atomics.load(progress, JOB)
   if (job === NOT_BEGUN) return null
+  const begunAt = Atomics.load(progress, BEGUN_AT)
+  const cpuBefore = Atomics.load(progress, CPU_BEFORE)
   return {
     job: Number(job),
     elapsedMs: Number(process.hrtime.bigint() - begunAt) / 1e6,

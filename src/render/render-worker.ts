@@ -61,7 +61,7 @@ function timeZoneOf(value: unknown): string {
   }
 }
 
-/** Each message costs; but nobody waits longer than this for an answer because of another job. */
+/** Each message costs; but once the last jobs have taken so long, their answers are said before the next one begins. */
 const SAY_AFTER_MS = 2
 
 const progress = progressIn(workerData as SharedArrayBuffer)

@@ -47,7 +47,7 @@ type Thread = {
   /** Why it ends, and because of which of its tasks. */
   verdict: Error | null
   guilty: Task | undefined
-  /** Until its task has taken too long, or it has been idle for too long. */
+  /** Until the task it is at has taken too long, or it has been idle for too long. */
   timer: NodeJS.Timeout | undefined
 }
 
@@ -82,7 +82,9 @@ export function workerPool({ size, maxWaiting, limitMs, idleSeconds, memoryMb }:
   }
 
   function takeTogether(): Task[] {
-    const most = Math.min(MAX_TOGETHER, Math.max(1, Math.floor(TOGETHER_MS / paceMs)))
+    // What one thread has, another cannot do.
+    const share = Math.ceil(waiting.length / threads.size)
+    const most = Math.min(MAX_TOGETHER, share, Math.max(1, Math.floor(TOGETHER_MS / paceMs)))
     let count = 0
     let characters = 0
     for (const { job } of waiting.slice(0, most)) {
@@ -150,7 +152,9 @@ export function workerPool({ size, maxWaiting, limitMs, idleSeconds, memoryMb }:
     thread.worker.unref()
     clearTimeout(thread.timer)
     thread.timer = setTimeout(() => {
-      if (thread.tasks.length === 0) void thread.worker.terminate()
+      if (thread.tasks.length > 0) return
+      thread.verdict = new Error('nothing to do') // it gets nothing any more
+      void thread.worker.terminate()
     }, idleSeconds * 1000).unref()
   }
 

@@ -1,4 +1,6 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AppError } from '../core/errors.ts'
+import { oneAtATime } from '../core/one-at-a-time.ts'
 import type { Db, Queryable, Send } from '../db/db.ts'
 import { acceptEvents, isKeyKnown } from './accept-events.ts'
 import { acceptStatement } from './accept-statement.ts'
@@ -32,7 +34,10 @@ const LONG = 100
 const FIRST_PIECE = 20
 const LARGEST_PIECE = 160
 
-/** Taking from `planned` plans the next, which is among `rows` then. */
+/** Of two lists with the same events, each would refuse the other for what it has planned so far. */
+const alone = oneAtATime()
+
+/** `rows` grows as `planned` is taken from; what is repeated finds there what was planned. */
 export type PlannedList = { count: number; planned: Iterable<EventRows>; rows: readonly EventRows[] }
 
 /** Something came before, or only the database can tell. */
@@ -46,8 +51,9 @@ class MayBeKnown extends Error {}
 export async function storeBatch(db: Db, { count, planned, rows }: PlannedList, batch: Batch): Promise<BatchAnswer> {
   try {
     if (count > LONG) {
-      // A transaction that is repeated finds them planned.
-      await db.pipeline((send) => storeInPieces(send, { planned: rows.length > 0 ? rows : planned, rows }, batch))
+      await db.pipeline((send) =>
+        alone(() => storeInPieces(send, { planned: rows.length > 0 ? rows : planned, rows }, batch)),
+      )
     } else {
       await storeTogether(db, [...planned], batch)
     }
@@ -64,7 +70,7 @@ async function storeTogether(db: Queryable, rows: readonly EventRows[], batch: B
 }
 
 /** What locks more than its own keys stays together and goes last, so that all locks are taken in one order. */
-function storeInPieces(send: Send, { planned, rows }: Omit<PlannedList, 'count'>, batch: Batch): void {
+async function storeInPieces(send: Send, { planned, rows }: Omit<PlannedList, 'count'>, batch: Batch): Promise<void> {
   const store = (events: readonly EventRows[], batchKey?: BatchKey): void => {
     const { sql, params } = acceptStatement({ events, mayRepeat: false, ...(batchKey && { batchKey }) })
     send(sql, params)
@@ -77,6 +83,8 @@ function storeInPieces(send: Send, { planned, rows }: Omit<PlannedList, 'count'>
     among.push(row)
     if (piece.length < size) continue
     store(piece)
+    await nextTurn() // others are not kept waiting until the last one is planned
+
     size = Math.min(size + FIRST_PIECE, LARGEST_PIECE)
     piece = []
   }
