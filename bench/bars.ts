@@ -10,23 +10,19 @@ const PEERS = ['graphile-worker', 'graphile-worker-default', 'pg-boss', 'pg-boss
 
 /** What the project has set itself to reach, against what was measured; only what was measured. */
 export function bars(results: readonly Result[]): Bar[] {
-  const rate = (measure: Result['measure'], peer: string, ours = 'eventcenter'): number =>
-    ratio(find(results, measure, ours), find(results, measure, peer), 'perSecond')
-  const slowness = (measure: Result['measure'], peer: string): number =>
-    ratio(find(results, measure, 'eventcenter'), find(results, measure, peer), 'p50Ms')
-  const againstBest = (measure: Result['measure'], ours?: string): number =>
-    Math.min(...known(PEERS.map((id) => rate(measure, id, ours))))
+  const { rate, slowness, againstBest } = comparisons(results)
+  const [single, batch, latency] = accepting(results, OURS)
   const label = (id: string): string => results.find(({ contestant }) => contestant.id === id)?.contestant.label ?? id
   const numberOf = (id: string, measure: Result['measure'], name: string): number =>
     median(valuesOf(find(results, measure, id), name))
 
   const all = [
-    times('single enqueue / BullMQ without fsync', rate('single', 'bullmq'), 1.6),
+    single,
     ...PEERS.slice(0, 4).map((id) => times(`single enqueue / ${label(id)}`, rate('single', id), 20)),
-    times('batch enqueue / the best', againstBest('batch'), 1.1),
+    batch,
     times('processing, claims of 500 / the best', againstBest('process'), 1.4),
     times('processing, claims of 50 / the best', againstBest('process', 'eventcenter-50'), 1.2),
-    atMost('accept to send, p50 / the best', Math.max(...known(PEERS.map((id) => slowness('latency', id)))), 1, '×'),
+    latency,
     atMost('wake-up of another process, p50 / pg-boss', slowness('wake-up', 'pg-boss'), 0.9, '×'),
     { ...times('rate kept under a pinned vacuum', numberOf('eventcenter', 'pinned', 'keptPercent'), 90), unit: ' %' },
     // Sending is about as much work as accepting: when much less is left of it, something is wrong.
@@ -43,25 +39,38 @@ export function bars(results: readonly Result[]): Bar[] {
   return all.filter(({ value }) => Number.isFinite(value))
 }
 
-/** The same bars, had EventCenter nothing to do but to have its rows stored. */
-export function limits(results: readonly Result[]): Bar[] {
-  const against = (measure: Result['measure'], limit: string, peer: string, name: string): number =>
-    ratio(find(results, measure, limit), find(results, measure, peer), name)
-  const all = [
-    times('single enqueue / BullMQ without fsync', against('single', 'rows-alone-25', 'bullmq', 'perSecond'), 1.6),
-    times(
-      'batch enqueue / the best',
-      Math.min(...known(PEERS.map((id) => against('batch', 'rows-alone-100', id, 'perSecond')))),
-      1.1,
-    ),
-    atMost(
-      'accept to send, p50 / the best',
-      Math.max(...known(PEERS.map((id) => against('latency', 'insert-alone', id, 'p50Ms')))),
-      1,
-      '×',
-    ),
+/** What accepting must reach, had EventCenter nothing to do but to have its rows stored. */
+export const limits = (results: readonly Result[]): Bar[] =>
+  accepting(results, LIMITS).filter(({ value }) => Number.isFinite(value))
+
+/** Who is compared with the others, by measure. */
+type Compared = { single: string; batch: string; latency: string }
+
+const OURS: Compared = { single: 'eventcenter', batch: 'eventcenter', latency: 'eventcenter' }
+const LIMITS: Compared = { single: 'rows-alone-25', batch: 'rows-alone-100', latency: 'insert-alone' }
+
+function accepting(results: readonly Result[], compared: Compared): [Bar, Bar, Bar] {
+  const { rate, slowness, againstBest } = comparisons(results)
+  const slowest = Math.max(...known(PEERS.map((id) => slowness('latency', id, compared.latency))))
+  return [
+    times('single enqueue / BullMQ without fsync', rate('single', 'bullmq', compared.single), 1.6),
+    times('batch enqueue / the best', againstBest('batch', compared.batch), 1.1),
+    atMost('accept to send, p50 / the best', slowest, 1, '×'),
   ]
-  return all.filter(({ value }) => Number.isFinite(value))
+}
+
+function comparisons(results: readonly Result[]) {
+  const against =
+    (name: string) =>
+    (measure: Result['measure'], peer: string, ours = 'eventcenter'): number =>
+      ratio(find(results, measure, ours), find(results, measure, peer), name)
+  const rate = against('perSecond')
+  return {
+    rate,
+    slowness: against('p50Ms'),
+    againstBest: (measure: Result['measure'], ours?: string): number =>
+      Math.min(...known(PEERS.map((id) => rate(measure, id, ours)))),
+  }
 }
 
 const known = (values: number[]): number[] => values.filter((value) => !Number.isNaN(value))

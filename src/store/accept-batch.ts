@@ -84,7 +84,6 @@ async function storeInPieces(send: Send, { planned, rows }: Omit<PlannedList, 'c
     if (piece.length < size) continue
     store(piece)
     await nextTurn() // others are not kept waiting until the last one is planned
-
     size = Math.min(size + FIRST_PIECE, LARGEST_PIECE)
     piece = []
   }

@@ -3,13 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { startSmtpServer } from '../smtp-server.ts'
 import type { Behaviour, Mode, News, ReceivedLine } from './smtp-receiver.ts'
 
+const DAWDLE_MS = 500
+
 /**
  * A mail server of its own, which outlives whoever sends to it: `node smtp-receiver-process.ts LOG`. Writes a line for each
  * mail that it takes before it says so, tells its URL and how many mails it keeps waiting, and changes its behaviour as it
  * is told over IPC.
  */
-const DAWDLE_MS = 500
-
 const logFile = process.argv[2] as string
 const behaviours = new Map<string, Mode>()
 const changes = new Set<() => void>()
