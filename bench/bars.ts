@@ -6,7 +6,8 @@ export type Bar = { what: string; value: number; bar: number; isAtLeast: boolean
 
 export const passes = ({ value, bar, isAtLeast }: Bar): boolean => (isAtLeast ? value >= bar : value <= bar)
 
-const PEERS = ['graphile-worker', 'graphile-worker-default', 'pg-boss', 'pg-boss-polling', 'bullmq', 'bullmq-fsync']
+const ON_POSTGRES = ['graphile-worker', 'graphile-worker-default', 'pg-boss', 'pg-boss-polling']
+const PEERS = [...ON_POSTGRES, 'bullmq', 'bullmq-fsync']
 
 /** What the project has set itself to reach, against what was measured; only what was measured. */
 export function bars(results: readonly Result[]): Bar[] {
@@ -18,7 +19,7 @@ export function bars(results: readonly Result[]): Bar[] {
 
   const all = [
     single,
-    ...PEERS.slice(0, 4).map((id) => times(`single enqueue / ${label(id)}`, rate('single', id), 20)),
+    ...ON_POSTGRES.map((id) => times(`single enqueue / ${label(id)}`, rate('single', id), 20)),
     batch,
     times('processing, claims of 500 / the best', againstBest('process'), 1.4),
     times('processing, claims of 50 / the best', againstBest('process', 'eventcenter-50'), 1.2),
@@ -42,6 +43,27 @@ export function bars(results: readonly Result[]): Bar[] {
 /** What accepting must reach, had EventCenter nothing to do but to have its rows stored. */
 export const limits = (results: readonly Result[]): Bar[] =>
   accepting(results, LIMITS).filter(({ value }) => Number.isFinite(value))
+
+/** Processor time a job, in microseconds: what a goal leaves when all processors do nothing else, and what was taken. */
+export type Budget = { what: string; left: number; rowsAlone: number; ours: number }
+
+/** Unlike rates, these hardly depend on how well the work of several processes overlaps. */
+export function budgets(results: readonly Result[], cores: number): Budget[] {
+  const [single, batch] = accepting(results, OURS)
+  const budget = ({ what, bar }: Bar, measure: 'single' | 'batch', peers: readonly string[]): Budget => {
+    const middle = (id: string, name: string): number => median(valuesOf(find(results, measure, id), name))
+    const fastest = Math.max(...known(peers.map((id) => middle(id, 'perSecond'))))
+    return {
+      what,
+      left: (cores * 1e6) / (bar * fastest),
+      rowsAlone: middle(LIMITS[measure], 'cpuMicrosPerJob'),
+      ours: middle(OURS[measure], 'cpuMicrosPerJob'),
+    }
+  }
+  return [budget(single, 'single', ['bullmq']), budget(batch, 'batch', PEERS)].filter(
+    ({ left, rowsAlone }) => left > 0 && Number.isFinite(rowsAlone),
+  )
+}
 
 /** Who is compared with the others, by measure. */
 type Compared = { single: string; batch: string; latency: string }

@@ -7,6 +7,8 @@ import type { Contestant } from './systems/all.ts'
 type Urls = { DATABASE_URL: string; REDIS_URL: string; REDIS_FSYNC_URL: string }
 
 export type Databases = {
+  /** Makes a new server like one that has run for weeks: its buffers were all used, its log is written into old files. */
+  wearIn(): Promise<void>
   /** Creates the tables of a system once; each measure gets a copy. */
   prepare(contestant: Contestant, sizes: Sizes): Promise<void>
   /** Runs `work` with a store that holds nothing of earlier measures. */
@@ -25,6 +27,13 @@ export async function openDatabases(urls: Urls): Promise<Databases> {
   const drop = (name: string) => admin.query(`drop database if exists ${name} with (force)`)
 
   return {
+    async wearIn() {
+      await admin.query('create table worn (x text)') // filled when it is made, it would go past the buffers
+      await admin.query(`insert into worn select repeat('x', 900) from generate_series(1, 700000)`)
+      await admin.query('drop table worn')
+      await admin.query('checkpoint')
+    },
+
     async prepare(contestant, sizes) {
       const name = templateOf(contestant)
       if (contestant.store !== 'postgres' || prepared.has(name)) return

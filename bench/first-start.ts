@@ -3,7 +3,7 @@
  * commands of the README, posts the first event, and waits until it is delivered. Then the memory of all its processes,
  * after a minute without work. Usage: node bench/first-start.ts
  */
-import { execFile, spawn } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -26,6 +26,7 @@ const mark = (name: string): void => {
   from = performance.now()
 }
 
+let server: ChildProcess | undefined
 try {
   await run('chmod', ['0755', directory])
   await run('git', ['clone', '--quiet', path.join(import.meta.dirname, '..'), checkout])
@@ -33,7 +34,7 @@ try {
   await run('npm', ['ci'], { cwd: checkout })
   mark('npm ci')
 
-  const server = spawn('npm', ['start'], {
+  server = spawn('npm', ['start'], {
     cwd: checkout,
     env: { ...process.env, PORT, LOG_LEVEL: 'warn' },
     stdio: 'ignore',
@@ -54,9 +55,6 @@ try {
 
   await sleep(IDLE_SECONDS * 1000)
   const memory = await memoryOf(server.pid ?? 0)
-  server.kill('SIGTERM')
-  await once(server, 'exit')
-
   for (const [name, seconds] of marks) console.log(`${seconds.toFixed(2).padStart(8)} s  ${name}`)
   console.log(
     `${marks
@@ -70,6 +68,7 @@ try {
     `${total.toFixed(1).padStart(8)} MiB  whole server, idle (PSS of the Node process and PostgreSQL, without npm)`,
   )
 } finally {
+  if (server?.kill('SIGTERM')) await once(server, 'exit')
   await rm(directory, { recursive: true, force: true })
 }
 

@@ -29,12 +29,16 @@ export async function othersWork(): Promise<{ busyPercent: number; load: number 
   const before = times(cpus())
   await sleep(SAMPLE_MS)
   const after = times(cpus())
-  const total = after.total - before.total
-  return { busyPercent: (100 * (total - (after.idle - before.idle))) / total, load: loadavg()[0] ?? NaN }
+  const busyPercent = (100 * (after.busy - before.busy)) / (after.total - before.total)
+  return { busyPercent, load: loadavg()[0] ?? NaN }
 }
 
-function times(list: CpuInfo[]): { idle: number; total: number } {
-  return { idle: sum(list.map((cpu) => cpu.times.idle)), total: sum(list.flatMap((cpu) => Object.values(cpu.times))) }
+/** What all processors together have worked up to now, in milliseconds; the system counts in steps of 10. */
+export const workedMs = (): number => times(cpus()).busy
+
+function times(list: CpuInfo[]): { busy: number; total: number } {
+  const total = sum(list.flatMap((cpu) => Object.values(cpu.times)))
+  return { busy: total - sum(list.map((cpu) => cpu.times.idle)), total }
 }
 
 const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0)

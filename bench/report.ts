@@ -1,4 +1,4 @@
-import { bars, limits, passes, type Bar } from './bars.ts'
+import { bars, budgets, limits, passes, type Bar } from './bars.ts'
 import type { Machine } from './machine.ts'
 import { find, ratio, valuesOf, type Result } from './results.ts'
 import type { Sizes } from './sizes.ts'
@@ -47,6 +47,7 @@ const COLUMNS: Record<string, string> = {
   slice4PerSecond: '4th',
   slice5PerSecond: '5th',
   keptPercent: 'kept, %',
+  cpuMicrosPerJob: 'processors, µs a job',
   walBytesPerJob: 'WAL, B a job',
   loopP99Ms: 'loop p99, ms',
   loopMaxMs: 'loop max, ms',
@@ -60,7 +61,7 @@ export function report(run: Run): string {
     introduction(run),
     '## What was to be reached',
     barTable(bars(run.results)),
-    ...limitSection(run.results),
+    ...limitSection(run),
     ...measures.flatMap((measure) => [`## ${TITLES[measure](run.sizes)}`, measureTable(measure, run.results)]),
     '## How to read this',
     notes(run),
@@ -97,10 +98,22 @@ function introduction({ machine, versions, command, date, others, postgresSettin
 const LIMITS = `What is wanted was set on another machine. Here PostgreSQL and its driver alone, given the rows of EventCenter ready made, or
 one small row, come to this against the same peers in the same rounds (the lines that begin with "limit" below):`
 
-function limitSection(results: readonly Result[]): string[] {
-  const list = limits(results)
-  const rows = list.map((bar) => [bar.what, `${number(bar.value)}${bar.unit}`, wanted(bar)])
-  return rows.length === 0 ? [] : ['## What the machine allows', LIMITS, table(['', 'the limit', 'wanted'], rows)]
+const BUDGETS = `A rate leaves each job so much time of all processors together, if they do nothing else and never wait. In microseconds:`
+
+function limitSection({ results, machine }: Run): string[] {
+  const rows = limits(results).map((bar) => [bar.what, `${number(bar.value)}${bar.unit}`, wanted(bar)])
+  if (rows.length === 0) return []
+  const spent = budgets(results, machine.cores).map(({ what, left, rowsAlone, ours }) => [
+    what,
+    ...[left, rowsAlone, ours].map(number),
+  ])
+  const head = ['', 'what is wanted leaves', 'its rows alone take', 'EventCenter takes']
+  return [
+    '## What the machine allows',
+    LIMITS,
+    table(['', 'the limit', 'wanted'], rows),
+    ...(spent.length === 0 ? [] : [BUDGETS, table(head, spent)]),
+  ]
 }
 
 const wanted = ({ bar, isAtLeast, unit }: Bar): string => `${isAtLeast ? '≥' : '≤'} ${bar}${unit}`
@@ -138,7 +151,7 @@ function notes({ results, failures, rounds }: Run): string {
   return [
     `- Values are the median of ${rounds} round${rounds === 1 ? '' : 's'}, [least–most]. In each round every measure runs once for every system, one after the other; ratios are made within a round, and their median is shown.`,
     '- Each measure of each system runs in a process of its own, on a fresh database (same server) or an emptied Redis, after a warm-up that does not count.',
-    '- WAL is what PostgreSQL wrote to its log; "loop" is how long the event loop of the measured process was kept from turning.',
+    '- WAL is what PostgreSQL wrote to its log; "processors" is the work of all of them together, clients and databases included; "loop" is how long the event loop of the measured process was kept from turning.',
     '- Single enqueues of EventCenter that come at the same time may share a commit; each caller is answered after the commit that holds its own event. The libraries have no such call: one call is one statement.',
     '- Processing is measured from the first start of a handler to the record of the last outcome.',
     ...contestants.map(({ label, note }) => `- ${label}: ${note}.`),

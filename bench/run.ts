@@ -46,7 +46,7 @@ const LETTERS: Record<string, Measure[]> = {
 const POSTGRES_SETTINGS = {
   shared_buffers: '512MB',
   max_wal_size: '4GB',
-  min_wal_size: '2GB', // so that its log is written into old files, as after weeks, and not into new ones
+  min_wal_size: '256MB',
   checkpoint_timeout: '30min',
   max_connections: '200',
 }
@@ -94,6 +94,7 @@ async function bench(): Promise<void> {
       postgresSettings: POSTGRES_SETTINGS,
     })
     const databases = await openDatabases(urls)
+    await databases.wearIn()
     for (const contestant of contestants) await databases.prepare(contestant, sizes)
 
     const results: Result[] = measures.flatMap((measure) =>

@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import pg from 'pg'
+import { workedMs } from '../machine.ts'
 import type { Numbers, Task } from './measure.ts'
 
 const RESOLUTION_MS = 1
@@ -36,17 +37,19 @@ export function watchEventLoop(): { stop: () => Numbers } {
 /** The histogram counts from timer to timer, so an idle loop shows the resolution. */
 const delayMs = (ns: number): number => Math.max(0, ns / NS_PER_MS - RESOLUTION_MS)
 
-/** Runs `work` on `count` jobs with the clock, the event loop and the log watched. */
+/** Runs `work` on `count` jobs with the clock, the processors, the event loop and the log watched. */
 export async function timed(task: Task, count: number, work: () => Promise<{ seconds: number }>): Promise<Numbers> {
   const wal = await walMeter(task)
   const before = await wal.position()
   const loop = watchEventLoop()
+  const workedBeforeMs = workedMs()
   const { seconds } = await work()
+  const cpuMicrosPerJob = (1000 * (workedMs() - workedBeforeMs)) / count
   const delays = loop.stop()
   const after = await wal.position()
   await wal.close()
   const walPerJob = before === null || after === null ? {} : { walBytesPerJob: (after - before) / count }
-  return { perSecond: count / seconds, ...delays, ...walPerJob }
+  return { perSecond: count / seconds, cpuMicrosPerJob, ...walPerJob, ...delays }
 }
 
 export const secondsSince = (start: bigint): number => Number(process.hrtime.bigint() - start) / 1e9

@@ -33,16 +33,20 @@ export async function open({ url, settings }: OpenOptions): Promise<System> {
   async function flush(): Promise<void> {
     const group = waiting
     waiting = []
-    const { sql, params } = next()
-    await db.stream.query(sql, params)
-    for (const { resolve } of group) resolve()
+    try {
+      const { sql, params } = next()
+      await db.stream.query(sql, params)
+      for (const { resolve } of group) resolve()
+    } catch (error) {
+      for (const { reject } of group) reject(error)
+    }
   }
 
   return {
     enqueueOne() {
       const stored = Promise.withResolvers<void>()
       waiting.push(stored)
-      if (waiting.length === together) flush().catch((error: unknown) => stored.reject(error))
+      if (waiting.length === together) void flush()
       return stored.promise
     },
 
