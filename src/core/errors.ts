@@ -29,9 +29,15 @@ export class AppError extends Error {
   }
 }
 
+/** All faults in one line. The field '' is the body itself. */
+export const inOneLine = (faults: readonly FieldError[]): string =>
+  faults.map(({ field, message }) => (field === '' ? message : `${field}: ${message}`)).join('; ')
+
+/** `invalid` that names each fault. */
+export const invalidFields = (fields: FieldError[]): AppError => new AppError('invalid', inOneLine(fields), { fields })
+
 /** `invalid` for exactly one field. */
-export const invalidField = (field: string, message: string): AppError =>
-  new AppError('invalid', `${field}: ${message}`, { fields: [{ field, message }] })
+export const invalidField = (field: string, message: string): AppError => invalidFields([{ field, message }])
 
 /**
  * What a failed send means for its delivery:

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { AppError, invalidField } from '../core/errors.ts'
+import { AppError, invalidField, invalidFields } from '../core/errors.ts'
 import { accept, acceptBatch, type AcceptPorts, type Incoming } from '../pipeline/accept.ts'
 import { cancelByKey, cancelEvent } from '../pipeline/cancel.ts'
 import { deliveriesOf, notificationsOf, tracesOf } from '../store/event-status.ts'
@@ -216,7 +216,7 @@ function readBatch(body: unknown): Incoming[] {
     } catch (error) {
       if (!(error instanceof AppError)) throw error
       const fields = error.fields.map(({ field, message }) => ({ field: `events[${index}].${field}`, message }))
-      throw new AppError('invalid', fields.map(({ field, message }) => `${field}: ${message}`).join('; '), { fields })
+      throw invalidFields(fields)
     }
   })
 }

@@ -1,13 +1,13 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { AppError } from '../core/errors.ts'
+import { AppError, invalidField } from '../core/errors.ts'
 import { channelName } from '../core/event-type-schema.ts'
 import { plainText } from '../core/plain-text.ts'
 import { ANY_LOCALE } from '../core/template-lookup.ts'
 import { TemplateError } from '../render/renderer.ts'
 import { findTemplate, type TemplateDraft } from '../store/template.ts'
 import { serviceCaller } from './access.ts'
-import { faulty, formatOf, locale, refuseFaults, type TemplatePorts, words } from './template-words.ts'
+import { formatOf, locale, refuseFaults, type TemplatePorts, words } from './template-words.ts'
 
 /** `POST /api/v1/templates/preview`: what a template, stored or not, would say. */
 export const previewRoute =
@@ -73,6 +73,6 @@ async function render(
   } catch (error) {
     if (!(error instanceof TemplateError)) throw error
     const [, field = 'body', message = error.message] = /^(subject|body), (.*)$/s.exec(error.message) ?? []
-    throw faulty([{ field, message }])
+    throw invalidField(field, message)
   }
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { AppError, invalidField, type FieldError } from '../core/errors.ts'
+import { invalidField, invalidFields } from '../core/errors.ts'
 import { typeName } from '../core/event-type-schema.ts'
 import { ANY_LOCALE, canonicalLocale } from '../core/template-lookup.ts'
 import type { Ports } from '../ports.ts'
@@ -44,11 +44,5 @@ export async function refuseFaults(
 ): Promise<void> {
   const language = locale === ANY_LOCALE ? undefined : locale
   const faults = await ports.renderer.faults({ subject: subject ?? '', body }, formatOf(ports, channel), language)
-  if (faults.length > 0) throw faulty(faults)
-}
-
-/** `invalid` that names each fault. */
-export function faulty(faults: FieldError[]): AppError {
-  const detail = faults.map(({ field, message }) => `${field}: ${message}`).join('; ')
-  return new AppError('invalid', detail, { fields: faults })
+  if (faults.length > 0) throw invalidFields(faults)
 }

@@ -1,7 +1,7 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { serializerCompiler } from 'fastify-type-provider-zod'
 import type { z } from 'zod'
-import { AppError, type FieldError } from '../core/errors.ts'
+import { invalidFields, type AppError, type FieldError } from '../core/errors.ts'
 
 /** Checks requests and answers by the zod schemas of the routes. Every fault of a request is named, field by field. */
 export function zodValidation(app: FastifyInstance): void {
@@ -48,9 +48,7 @@ const words: z.core.$ZodErrorMap = (issue) => {
 }
 
 function withFields(all: FieldError[]): AppError {
-  const fields = all.slice(0, MAX_FIELDS)
-  const detail = fields.map(({ field, message }) => (field === '' ? message : `${field}: ${message}`)).join('; ')
-  return new AppError('invalid', detail, { fields })
+  return invalidFields(all.slice(0, MAX_FIELDS))
 }
 
 const MAX_FIELDS = 50

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { AppError, invalidField } from '../core/errors.ts'
+import { AppError, inOneLine, invalidField, invalidFields } from '../core/errors.ts'
 import type { Event } from '../core/event.ts'
 import type { EventType } from '../core/event-type.ts'
 import { uuidOf } from '../core/id.ts'
@@ -234,18 +234,14 @@ function inWordsOf<Output>(names: Incoming['names'], work: () => Output): Output
   } catch (error) {
     if (!(error instanceof AppError)) throw error
     const fields = error.fields.map(({ field, message }) => ({ field: field.replace(/^data\b/, names.data), message }))
-    const detail = fields.map(({ field, message }) => `${field}: ${message}`).join('; ')
-    throw new AppError(error.code, detail, { cause: error.cause, fields })
+    throw new AppError(error.code, inOneLine(fields), { cause: error.cause, fields })
   }
 }
 
 function checkPayload(type: EventType, event: Event, field: string): void {
   if (!type.schema) return
   const faults = payloadFaults(type.schema, event.data, field)
-  if (faults.length === 0) return
-  throw new AppError('invalid', faults.map((fault) => `${fault.field}: ${fault.message}`).join('; '), {
-    fields: faults,
-  })
+  if (faults.length > 0) throw invalidFields(faults)
 }
 
 const fingerprint = (body: Json): string => hash('sha256', canonicalJson(body))

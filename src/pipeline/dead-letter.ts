@@ -1,4 +1,4 @@
-import { AppError } from '../core/errors.ts'
+import { AppError, invalidFields } from '../core/errors.ts'
 import { idOfUuid } from '../core/id.ts'
 import type { JsonObject } from '../core/json.ts'
 import { payloadFaults } from '../core/payload-schema.ts'
@@ -85,10 +85,7 @@ async function checkData({ eventTypes }: LetterPorts, letter: DeadLetterInputs, 
   const type = await eventTypes.version(letter.event_type_id)
   if (!type?.schema) return
   const faults = payloadFaults(type.schema, { ...letter.event.data, ...letter.vars, ...data }, 'data')
-  if (faults.length === 0) return
-  throw new AppError('invalid', faults.map(({ field, message }) => `${field}: ${message}`).join('; '), {
-    fields: faults,
-  })
+  if (faults.length > 0) throw invalidFields(faults)
 }
 
 const changedMeanwhile = (): AppError =>

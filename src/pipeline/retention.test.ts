@@ -214,15 +214,11 @@ suite('what is kept for a time', () => {
                     from generate_series(1, 2500) i, unnest(array[89, 91]) d`)
     await db.query(`insert into outbox_mail (message_id, mail_from, mail_to, subject, text_part, at)
                     values ('a', '', '', '', '', now() - interval '91 days'), ('b', '', '', '', '', now())`)
-    await db.query(`insert into lease (id, worker, lane, until, ids) values (1, gen_random_uuid(), 0, now(), '{1}')`)
-    await db.query(`insert into intent (id, lease_id, ids, started_at) values
-                    (1, 1, '{1}', now() - interval '2 days'), (2, 2, '{2}', now() - interval '2 days'), (3, 3, '{3}', now())`)
 
     await turn()
 
     expect(await count('trace')).toBe(2500)
     expect(await db.query('select message_id from outbox_mail')).toEqual([{ message_id: 'b' }])
-    expect(await db.query('select id from intent order by id')).toEqual([{ id: '1' }, { id: '3' }])
   })
 
   test('is a row of a week without partition', async () => {

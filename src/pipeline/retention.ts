@@ -8,7 +8,6 @@ import {
   type TimePartition,
 } from '../store/partitions.ts'
 import {
-  deleteCrumbs,
   deleteOldCancellations,
   deleteOldCollapses,
   deleteOldDedupes,
@@ -37,7 +36,7 @@ const TURN_MS = 10_000
 const KEY_PAGES = 256
 /** A sweep of all keys reads them all, so it is not repeated at every turn. */
 const KEYS_EVERY_MS = 6 * 3600_000
-const CRUMBS_DAYS = 1
+const DEDUPE_DAYS = 1
 
 /**
  * Makes partitions ahead of time and removes what is kept long enough, a little at each turn. Any number of processes may
@@ -58,8 +57,7 @@ export function retention({ db, log, metrics }: RetentionPorts, days: RetentionD
     if (days.events > 0) await removeEvents(endsAt)
     if (days.notifications > 0) await deleteAll('notifications', deleteOldNotifications, days.notifications, endsAt)
     await sweepKeys(endsAt)
-    await deleteAll('dedupe keys', deleteOldDedupes, CRUMBS_DAYS, endsAt)
-    await deleteAll('crumbs', deleteCrumbs, CRUMBS_DAYS, endsAt)
+    await deleteAll('dedupe keys', deleteOldDedupes, DEDUPE_DAYS, endsAt)
   }
 
   async function removeEvents(endsAt: number): Promise<void> {

@@ -27,6 +27,7 @@ import {
   type Column,
 } from './accept-options.ts'
 import type { BatchKey, EventRows, Instant } from './event-rows.ts'
+import { REPLACE_NOTIFICATION } from './notification.ts'
 
 export type AcceptInput = {
   events: readonly EventRows[]
@@ -174,9 +175,7 @@ const notificationParts = (fresh: string, source: string, where: string): string
     from numbered
     order by company_id, user_id, collapse_key
     on conflict (company_id, user_id, collapse_key) where collapse_key is not null and archived_at is null
-    do update set event_id = excluded.event_id, public_event_id = excluded.public_event_id, type = excluded.type,
-      level = excluded.level, seq = excluded.seq, title = excluded.title, body = excluded.body, cta = excluded.cta,
-      data = excluded.data, read_at = excluded.read_at, seen_at = null, snoozed_until = null
+    do ${REPLACE_NOTIFICATION}
     returning id, event_id, user_id, seq, shown_at)`,
 ]
 

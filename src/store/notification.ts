@@ -30,6 +30,11 @@ export const NOTIFICATION_COLUMNS = `
   n.id, n.public_event_id as event_id, n.type, n.level, n.title, n.body, n.cta,
   n.data, n.seq, n.shown_at as created_at, n.seen_at, n.read_at, n.archived_at, n.snoozed_until`
 
+/** What a later event makes of the notification that is `excluded` by its collapse key: a new one, in the same place. */
+export const REPLACE_NOTIFICATION = `update set event_id = excluded.event_id, public_event_id = excluded.public_event_id,
+  type = excluded.type, level = excluded.level, seq = excluded.seq, title = excluded.title, body = excluded.body,
+  cta = excluded.cta, data = excluded.data, read_at = excluded.read_at, seen_at = null, snoozed_until = null`
+
 /** A row as its user sees it. */
 export const notificationOf = (row: NotificationRow): Notification => ({
   id: uuidOf(row.id),

@@ -119,15 +119,6 @@ export const deleteStrayEvents = deleting(
    returning id`,
 )
 
-/** What crashes left behind: intents without a lease say nothing any more. `days` old, to be beyond doubt. */
-export const deleteCrumbs = deleting(
-  `delete from intent where id = any(array(
-     select id from intent
-     where started_at < ${CUT} and not exists (select from lease where lease.id = intent.lease_id)
-     order by id limit $2 for update skip locked))
-   returning id`,
-)
-
 /** How many parts the idempotency keys are stored in. */
 export const KEY_PARTS = 16
 

@@ -2,7 +2,7 @@ import { coalesced, GATHER_MS } from '../core/coalesce.ts'
 import type { PlannedNotification } from '../core/plan.ts'
 import type { Notification } from '../core/notification.ts'
 import type { Queryable } from '../db/db.ts'
-import { notificationOf, NOTIFICATION_COLUMNS, type NotificationRow } from './notification.ts'
+import { notificationOf, NOTIFICATION_COLUMNS, REPLACE_NOTIFICATION, type NotificationRow } from './notification.ts'
 
 /** A notification to be written when it is shown. `id` is the one kept for it at planning. */
 export type ShownNotification = PlannedNotification & {
@@ -113,9 +113,7 @@ placed as (
     head
   from head
   on conflict (company_id, user_id, collapse_key) where collapse_key is not null and archived_at is null
-  do update set event_id = excluded.event_id, public_event_id = excluded.public_event_id, type = excluded.type,
-    level = excluded.level, seq = excluded.seq, title = excluded.title, body = excluded.body, cta = excluded.cta,
-    data = excluded.data, read_at = excluded.read_at, seen_at = null, snoozed_until = null
+  do ${REPLACE_NOTIFICATION}
     where notification.event_id < excluded.event_id
       or notification.event_id > excluded.event_id and exists (select from current)
   returning *
