@@ -151,10 +151,27 @@ suite('a result that could not be recorded', () => {
     expect([isRecorded, finish.mock.calls.length]).toEqual([true, 2])
   })
 
+  test('is recorded when the database is back, also long after the end of the lease', async () => {
+    const { claim, ids } = await claimed(1, { asStarted: true })
+    let asked = 0
+    const away = queueOver(connect('postgres://nobody@127.0.0.1:1/none'))
+    const finish: Queue['finish'] = (...given) => ((asked += 1) < 4 ? away.finish(...given) : queue.finish(...given))
+    const record = recorder({ ...queue, finish }, claim, { leaseSeconds: 0.1 })
+    await record.start(ids[0]!)
+    await endLeases()
+
+    const isRecorded = await record.finish({ id: ids[0]!, state: 'sent' })
+    await record.end()
+
+    expect(isRecorded).toBe(true)
+    expect(await stateOf(ids[0]!)).toBe(STATES.sent)
+    expect(await queue.recover(HOLD)).toMatchObject({ held: 0 })
+  })
+
   test('takes nothing from the others, and its delivery goes back to the queue', async () => {
     const { claim, leaseId, ids } = await claimed(2)
     const [lost, sent] = ids
-    const record = recorder(losing(lost!), claim, { leaseSeconds: 0.1 })
+    const record = recorder(losing(lost!), claim, { leaseSeconds: 0.1, signal: AbortSignal.abort() })
 
     await expect(record.finish({ id: lost!, state: 'sent' })).rejects.toMatchObject({ code: 'unavailable' })
     const isRecorded = await record.finish({ id: sent!, state: 'sent' })
@@ -169,7 +186,7 @@ suite('a result that could not be recorded', () => {
   test('leaves its delivery for the takeover to judge, where sending had begun', async () => {
     const { claim, leaseId, ids } = await claimed(2)
     const [lost, sent] = ids
-    const record = recorder(losing(lost!), claim, { leaseSeconds: 0.1 })
+    const record = recorder(losing(lost!), claim, { leaseSeconds: 0.1, signal: AbortSignal.abort() })
     await Promise.all(ids.map((id) => record.start(id)))
 
     await expect(record.finish({ id: lost!, state: 'sent' })).rejects.toMatchObject({ code: 'unavailable' })
