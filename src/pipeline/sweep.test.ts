@@ -63,4 +63,16 @@ suite('a sweep of ended leases', () => {
 
     expect(await database.db.query('select from ready')).toHaveLength(1)
   })
+
+  test('takes over all that is over, however many leases the dead held', async () => {
+    const { queue, sweep } = open()
+    await addDeliveries(database.db, nextId, 250)
+    for (let n = 0; n < 250; n++) await queue.claim(PLACE, 1, { asStarted: n % 2 === 0 })
+    await endLeases()
+
+    await sweep.turn()
+
+    expect(await database.db.query('select from lease')).toEqual([])
+    expect(await database.db.query('select from ready')).toHaveLength(125)
+  })
 })

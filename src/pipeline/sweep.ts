@@ -3,6 +3,9 @@ import type { Ports } from '../ports.ts'
 
 type SweepPorts = Pick<Ports, 'channels' | 'log'> & { queue: Pick<Queue, 'recover' | 'check'> }
 
+/** A recovery takes a hundred leases; so that a shutdown need not wait long. */
+const MAX_RECOVERIES_PER_TURN = 20
+
 /**
  * Takes over what dead workers held: returns it to the queue, resends or holds what may have been sent, by the policy of
  * its channel. Any number of processes may sweep at once.
@@ -19,10 +22,12 @@ export function leaseSweep({ queue, channels, log }: SweepPorts): { turn: () => 
         return
       }
       wasAway = true
-      const recovery = await queue.recover(Object.fromEntries(channels))
+      for (let done = 0; done < MAX_RECOVERIES_PER_TURN; done++) {
+        const recovery = await queue.recover(Object.fromEntries(channels))
+        if (recovery.returned + recovery.resent + recovery.held + recovery.failed === 0) break
+        log.warn(recovery, 'took over what a dead worker held')
+      }
       wasAway = false
-      if (recovery.returned + recovery.resent + recovery.held + recovery.failed === 0) return
-      log.warn(recovery, 'took over what a dead worker held')
     },
   }
 }
