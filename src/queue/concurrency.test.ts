@@ -76,6 +76,28 @@ suite('a note to begin that comes late', () => {
   })
 })
 
+suite('a note to begin whose answer was lost', () => {
+  test('says nothing of what was not begun', async () => {
+    const { claim, ids } = await claimed(2)
+    const [sent, lost] = ids
+    const deaf: Queue['start'] = async (leaseId, started) => {
+      const allowed = await queue.start(leaseId, started)
+      if (started.includes(lost!)) throw new Error('the connection broke')
+      return allowed
+    }
+    const record = recorder({ ...queue, start: deaf }, claim, { leaseSeconds: 30 })
+    await record.start(sent!)
+    await expect(record.start(lost!)).rejects.toThrow('broke')
+    await record.finish({ id: sent!, state: 'sent' })
+
+    await record.end()
+
+    expect(idsOf(await queue.claim(at('p2p'), 10))).toEqual([lost])
+    await endLeases()
+    expect(await queue.recover(HOLD)).toMatchObject({ returned: 1, held: 0 })
+  })
+})
+
 suite('a lease that is taken over', () => {
   test('gives nothing back a second time when its release comes at that moment', async () => {
     const { leaseId, ids } = await claimed(3)

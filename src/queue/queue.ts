@@ -151,8 +151,8 @@ export type Queue = {
     options?: FinishOptions,
   ): Promise<{ recorded: string[]; claim: Claim | null }>
   /**
-   * Ends the lease. What is neither finished nor started goes back at once; of a lease that was taken as started, that is
-   * `notBegun`, as only the worker knows.
+   * Ends the lease. What is neither finished nor started goes back at once, and so does `notBegun`: only the worker knows
+   * what it began of a lease that was taken as started, and of what it noted without hearing the answer.
    */
   release(leaseId: string, notBegun?: readonly string[]): Promise<void>
   /** Prolongs the lease; false when it is over already. */

@@ -71,6 +71,10 @@ export function recorder(
     together(() => noted),
   )
 
+  async function startNoted(id: string): Promise<boolean> {
+    return (await note(id)) && begin(id)
+  }
+
   /** Its claim was the note. But a process that was stopped for long may have lost the lease without knowing. */
   function startClaimed(id: string): Promise<boolean> {
     const isOver = performance.now() >= heldUntil.ms || Date.now() >= heldUntil.wallMs
@@ -122,13 +126,13 @@ export function recorder(
   }
 
   return {
-    start: isStarted ? startClaimed : note,
+    start: isStarted ? startClaimed : startNoted,
     renew,
     finish,
     async end() {
       clearInterval(renewal)
       if (finished === deliveries.length) return
-      const notBegun = isStarted ? deliveries.map(({ id }) => id).filter((id) => !begun.has(id)) : []
+      const notBegun = deliveries.map(({ id }) => id).filter((id) => !begun.has(id))
       await queue.release(leaseId, notBegun)
     },
   }
