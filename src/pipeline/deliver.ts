@@ -222,6 +222,7 @@ async function prepare(
     isUpdate: channel.isInbox && BigInt(idOfUuid(notification.id) ?? 0) < BigInt(delivery.event_row_id),
     locale,
     text,
+    lane: delivery.lane,
   }
   return { address, message, templateId, note }
 }

@@ -8,6 +8,7 @@ export type ClaimedDelivery = {
   company_id: string
   user_id: string
   channel: string
+  lane: Lane
   notification_id: string
   /** Finished attempts before this one, since a person last sent it again. */
   attempt: number

@@ -122,6 +122,7 @@ function claimedOf(rows: EventRows, answer: StoredEvents, ids: ReadonlySet<strin
       company_id: rows.company_id,
       user_id,
       channel,
+      lane: 'p2p',
       notification_id: place?.id ?? notification_id,
       attempt: 0,
       crashes: 0,
