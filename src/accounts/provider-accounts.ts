@@ -29,8 +29,8 @@ type Open = Account & {
 
 /** Then it is asked anew, so that a stop that somebody ends by hand is over soon. */
 const LONGEST_WAIT_MS = 5000
-/** After a stop that the database could not be told of. */
-const TELL_AGAIN_MS = 1000
+/** After a stop that the database could not be told of, or could not tell of. */
+const AGAIN_MS = 1000
 
 /**
  * The accounts of the channels. One without a limit costs no statement; one with a limit is counted in the database, where
@@ -67,15 +67,23 @@ export function providerAccounts(
       noteStop(open, stops.find(({ account }) => account === open.key)?.seconds ?? 0)
     }
   }
-  const refresh = (): void => {
-    readStops().catch((error: unknown) => log.warn({ err: error }, 'stopped accounts not read'))
-  }
+  const refresh = (): void => void untilDone(readStops, 'stopped accounts not read, for now')
   const listening =
-    isShared && accounts.size > 0 ? db.listen(ACCOUNT_STOPS, refresh, refresh).catch(notListening) : null
+    isShared && accounts.size > 0
+      ? untilDone(() => db.listen(ACCOUNT_STOPS, refresh, refresh), 'stops of other processes are not heard, for now')
+      : null
   if (!isShared && accounts.size > 0) refresh()
 
-  function notListening(error: unknown): null {
-    log.warn({ err: error }, 'stops of other processes are not heard')
+  /** Nobody would tell of the same stops again. Null: the end came first. */
+  async function untilDone<Output>(work: () => Promise<Output>, complaint: string): Promise<Output | null> {
+    while (!closing.signal.aborted) {
+      try {
+        return await work()
+      } catch (error) {
+        log.warn({ err: error }, complaint)
+        await sleep(AGAIN_MS, undefined, { signal: closing.signal, ref: false }).catch(() => {})
+      }
+    }
     return null
   }
 
@@ -90,7 +98,7 @@ export function providerAccounts(
   /** The others go on until they hear of it. */
   async function tellLater(account: Open, reason: string): Promise<void> {
     while (account.isUntold && millisecondsStopped(account) > 0) {
-      await sleep(TELL_AGAIN_MS, undefined, { signal: closing.signal, ref: false }).catch(() => {})
+      await sleep(AGAIN_MS, undefined, { signal: closing.signal, ref: false }).catch(() => {})
       if (closing.signal.aborted) return
       await tellDatabase(account, millisecondsStopped(account) / 1000, reason).catch(() => {})
     }
