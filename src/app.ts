@@ -23,7 +23,7 @@ import { continueReplays } from './pipeline/replay.ts'
 import { retention, type RetentionDays } from './pipeline/retention.ts'
 import { startScheduler, type Chore } from './pipeline/scheduler.ts'
 import { wakeSnoozed } from './pipeline/snooze.ts'
-import { sweepLeases } from './pipeline/sweep.ts'
+import { leaseSweep } from './pipeline/sweep.ts'
 import { queueWatch } from './pipeline/watch-queue.ts'
 import { withdrawWaiting } from './pipeline/withdraw.ts'
 import { startWorker, type Worker } from './pipeline/worker.ts'
@@ -174,7 +174,7 @@ function startChores(ports: Ports, config: Config, number: ProcessNumber): () =>
   const { ROLES, LEASE_SECONDS } = config
   const own: Chore[] = [{ name: 'process number', everyMs: 20_000, run: () => number.renew() }]
   const shared: Chore[] = [
-    { name: 'leases', everyMs: Math.min(5000, LEASE_SECONDS * 250), run: () => sweepLeases(ports) },
+    { name: 'leases', everyMs: Math.min(5000, LEASE_SECONDS * 250), run: leaseSweep(ports).turn },
     { name: 'snoozed', everyMs: 5000, run: () => wakeSnoozed(ports) },
     { name: 'withdrawals', everyMs: 1000, run: () => withdrawWaiting(ports) },
     { name: 'replays', everyMs: 1000, run: () => continueReplays(ports) },

@@ -27,5 +27,6 @@ export function testMessage(text: Partial<RenderedText> = {}, notification: Part
     isUpdate: false,
     locale: 'en',
     text: { subject: 'Order paid', body: 'Your order is paid.', format: 'text', ...text },
+    lane: 'p2p',
   }
 }

@@ -23,6 +23,7 @@ export const MAIL: Mail = {
   text: 'Hello, Ivan',
   html: '<p>Hello, Ivan</p>',
   companyId: '',
+  isUrgent: false,
 }
 
 /** A signal that never comes. */

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, onTestFinished, suite, test } from 'vitest
 import { pino } from 'pino'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import type { Account } from '../core/account.ts'
+import { AppError } from '../core/errors.ts'
 import type { Lane } from '../core/event.ts'
 import type { Db } from '../db/db.ts'
 import { connect } from '../db/pool.ts'
@@ -20,17 +21,27 @@ afterAll(() => database.close())
 let keys = 0
 const newAccount = (limits: Omit<Account, 'key'> = {}): Account => ({ key: `email:${(keys += 1)}`, ...limits })
 
-/** Another process's view of an account. Counts the statements that it costs. */
-function open(account: Account | undefined, { reservePercent = 20, isShared = false } = {}) {
+/** Another process's view of an account. Counts the statements that it costs; what it reads is `answered` late. */
+function open(
+  account: Account | undefined,
+  { reservePercent = 20, isShared = false, isDeafAtFirst = false, answered = Promise.resolve() } = {},
+) {
   const lines: string[] = []
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
   const own = connect(database.url, { maxConnections: 3 })
   let statements = 0
+  let listens = 0
   const db: Db = {
     ...own,
-    query: <Row>(sql: string, params?: readonly unknown[]) => {
+    query: async <Row>(sql: string, params?: readonly unknown[]) => {
       statements += 1
-      return own.query<Row>(sql, params)
+      const rows = await own.query<Row>(sql, params)
+      if (sql.startsWith('select')) await answered
+      return rows
+    },
+    listen: async (...given) => {
+      if (isDeafAtFirst && listens++ === 0) throw new AppError('unavailable', 'The database is overloaded')
+      return own.listen(...given)
     },
   }
   const channels = new Map([['email', account === undefined ? {} : { account }]])
@@ -248,6 +259,42 @@ suite('an account whose provider says wait', () => {
     const later = open(account)
 
     await expect.poll(() => later.accounts.secondsStopped('email')).toBeGreaterThan(50)
+  })
+
+  test('is stopped in all processes, also when the database was away at that moment', async () => {
+    const account = newAccount()
+    const [one, other] = [open(account), open(account, { isShared: true })]
+    await other.accounts.grant(place('broadcast', 1))
+    await database.db.query('alter table account_bucket rename to gone')
+    await one.accounts.stop('email', 60, '421 too much')
+    await database.db.query('alter table gone rename to account_bucket')
+
+    const grant = await one.accounts.grant(place('broadcast', 1))
+
+    expect(grant).toEqual({ count: 0, retryAfterMs: 5000 })
+    await expect.poll(() => other.accounts.secondsStopped('email'), { timeout: 5000 }).toBeGreaterThan(50)
+    expect(one.accounts.secondsStopped('email')).toBeGreaterThan(50)
+  })
+
+  test('is heard of also where nobody could listen at first', async () => {
+    const account = newAccount()
+    const deaf = open(account, { isShared: true, isDeafAtFirst: true })
+    await open(account).accounts.stop('email', 60, '421 too much')
+
+    await expect.poll(() => deaf.accounts.secondsStopped('email'), { timeout: 5000 }).toBeGreaterThan(50)
+  })
+
+  test('is not set going by what was read before', async () => {
+    const { promise: answered, resolve } = Promise.withResolvers<void>()
+    const { accounts, statements } = open(newAccount(), { answered })
+    await expect.poll(statements).toBe(1)
+    await sleep(50)
+    await accounts.stop('email', 60, '421 too much')
+
+    resolve()
+    await sleep(20)
+
+    expect(accounts.secondsStopped('email')).toBeGreaterThan(50)
   })
 
   test('is told of once in the log, whoever hears it', async () => {

@@ -18,10 +18,19 @@ type Options = {
   isShared: boolean
 }
 
-type Open = Account & { channel: string; tokens: AccountTokens | null; stoppedUntil: number }
+type Open = Account & {
+  channel: string
+  tokens: AccountTokens | null
+  stoppedUntil: number
+  /** The database does not know of this process's last stop yet. */
+  isUntold: boolean
+  toldAtMs: number
+}
 
 /** Then it is asked anew, so that a stop that somebody ends by hand is over soon. */
 const LONGEST_WAIT_MS = 5000
+/** After a stop that the database could not be told of, or could not tell of. */
+const AGAIN_MS = 1000
 
 /**
  * The accounts of the channels. One without a limit costs no statement; one with a limit is counted in the database, where
@@ -31,11 +40,12 @@ export function providerAccounts(
   { db, channels, metrics, log }: Ports,
   { reservePercent, isShared }: Options,
 ): Accounts {
+  const closing = new AbortController()
   const accounts = new Map<string, Open>()
   for (const [channel, { account }] of channels) {
     if (!account) continue
     const { key, perSecond } = account
-    const open: Open = { ...account, channel, tokens: null, stoppedUntil: 0 }
+    const open: Open = { ...account, channel, tokens: null, stoppedUntil: 0, isUntold: false, toldAtMs: 0 }
     if (perSecond !== undefined) {
       const flow = flowOf({ ...account, perSecond }, reservePercent)
       open.tokens = accountTokens(flow, async (wanted, isForPerson) => {
@@ -49,21 +59,50 @@ export function providerAccounts(
   }
 
   const readStops = async (): Promise<void> => {
+    const askedAtMs = performance.now()
     const stops = await stoppedAccounts(db)
     for (const open of accounts.values()) {
+      // What was read before the database knew of a stop must not end it.
+      if (open.isUntold || open.toldAtMs > askedAtMs) continue
       noteStop(open, stops.find(({ account }) => account === open.key)?.seconds ?? 0)
     }
   }
-  const refresh = (): void => {
-    readStops().catch((error: unknown) => log.warn({ err: error }, 'stopped accounts not read'))
-  }
+  const refresh = (): void => void untilDone(readStops, 'stopped accounts not read, for now')
   const listening =
-    isShared && accounts.size > 0 ? db.listen(ACCOUNT_STOPS, refresh, refresh).catch(notListening) : null
+    isShared && accounts.size > 0
+      ? untilDone(() => db.listen(ACCOUNT_STOPS, refresh, refresh), 'stops of other processes are not heard, for now')
+      : null
   if (!isShared && accounts.size > 0) refresh()
 
-  function notListening(error: unknown): null {
-    log.warn({ err: error }, 'stops of other processes are not heard')
+  /** Nobody would tell of the same stops again. Null: the end came first. */
+  async function untilDone<Output>(work: () => Promise<Output>, complaint: string): Promise<Output | null> {
+    while (!closing.signal.aborted) {
+      try {
+        return await work()
+      } catch (error) {
+        log.warn({ err: error }, complaint)
+        await sleep(AGAIN_MS, undefined, { signal: closing.signal, ref: false }).catch(() => {})
+      }
+    }
     return null
+  }
+
+  async function tellDatabase(account: Open, seconds: number, reason: string): Promise<void> {
+    const stop = await stopAccount(db, { account: account.key, channel: account.channel }, seconds)
+    account.isUntold = false
+    account.toldAtMs = performance.now()
+    noteStop(account, stop.seconds)
+    if (stop.isNew) tell(account, stop.seconds, reason)
+  }
+
+  /** The others go on until they hear of it. */
+  async function tellLater(account: Open, reason: string): Promise<void> {
+    while (account.isUntold && millisecondsStopped(account) > 0) {
+      await sleep(AGAIN_MS, undefined, { signal: closing.signal, ref: false }).catch(() => {})
+      if (closing.signal.aborted) return
+      await tellDatabase(account, millisecondsStopped(account) / 1000, reason).catch(() => {})
+    }
+    account.isUntold = false
   }
 
   function tell({ key, channel }: Open, seconds: number, reason: string): void {
@@ -111,15 +150,16 @@ export function providerAccounts(
       if (!account) return 0
       // At once here, and whatever becomes of the statement: what is being sent now would be refused as well.
       noteStop(account, Math.max(seconds, millisecondsStopped(account) / 1000))
+      const isBeingTold = account.isUntold
+      account.isUntold = true
       try {
-        const stop = await stopAccount(db, { account: account.key, channel }, seconds)
-        noteStop(account, stop.seconds)
-        if (stop.isNew) tell(account, stop.seconds, reason)
+        await tellDatabase(account, seconds, reason)
       } catch (error) {
         log.error(
           { err: error, account: account.key, channel, reason },
-          'provider account stopped in this process only',
+          'provider account stopped in this process only, for now',
         )
+        if (!isBeingTold) void tellLater(account, reason)
       }
       return millisecondsStopped(account) / 1000
     },
@@ -136,6 +176,7 @@ export function providerAccounts(
     },
 
     async close() {
+      closing.abort()
       for (const { tokens } of accounts.values()) tokens?.close()
       await (await listening)?.stop()
     },

@@ -1,6 +1,6 @@
 import type { Bus } from '../bus/bus.ts'
 import type { Account } from '../core/account.ts'
-import type { Event } from '../core/event.ts'
+import type { Event, Lane } from '../core/event.ts'
 import type { Setting } from '../core/setting.ts'
 import type { Address, User } from '../directory/directory.ts'
 import type { Notification } from '../core/notification.ts'
@@ -23,6 +23,8 @@ export type Message = {
   isUpdate: boolean
   locale: string
   text: RenderedText
+  /** Where it waited. What is for one person (`p2p`) does not wait within a channel for what goes to many either. */
+  lane: Lane
 }
 
 /** What the other side said of an accepted message. */

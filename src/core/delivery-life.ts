@@ -56,7 +56,7 @@ export const CHANGES = {
   'claim as begun': { by: 'worker', from: waiting, to: { state: 'ready', stage: 'begun' } },
   begin: { by: 'worker', from: idle, to: { state: 'ready', stage: 'begun' } },
   release: { by: 'worker', from: idle, to: { state: 'ready', stage: 'queue' } },
-  // Claimed as begun, and only the worker knows that it was not.
+  // Claimed or noted as begun, and only the worker knows that it was not.
   'release unbegun': { by: 'worker', from: begun, to: { state: 'ready', stage: 'queue' } },
 
   // The results that a worker records have the names of `Result` (queue/queue.ts).

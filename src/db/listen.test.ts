@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, suite, test, vi } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import { connect } from './pool.ts'
+import { socketProxy } from '../../test/socket-proxy.ts'
 
 let fresh: FreshDatabase
 beforeAll(async () => {
@@ -73,6 +74,22 @@ suite('a listener', () => {
     const calls = onConnect.mock.calls.length
     await new Promise((resolve) => setTimeout(resolve, 300))
     expect(onConnect).toHaveBeenCalledTimes(calls)
+  })
+
+  test('connects again where the connection falls silent before it listens', { timeout: 20_000 }, async () => {
+    const proxy = await socketProxy(fresh.url)
+    const db = connect(proxy.url)
+    const onConnect = vi.fn()
+    const { stop } = await db.listen('silent', () => {}, onConnect)
+    const isSilent = proxy.stopAfter('listen "silent"', 'answered', 0)
+    await endListeners()
+    await isSilent
+
+    await expect.poll(() => onConnect.mock.calls.length, { timeout: 12_000 }).toBe(2)
+
+    await stop()
+    await db.close()
+    await proxy.close()
   })
 
   test('is refused when the database is away at first', async () => {

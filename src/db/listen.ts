@@ -11,7 +11,8 @@ type Listener = {
 }
 
 const HEARTBEAT_MS = 15_000
-const HEARTBEAT_TIMEOUT_MS = 5000
+/** Whoever is silent for so long, asked to listen or whether he is there, is gone. */
+const SILENCE_MS = 5000
 const MAX_BACKOFF_MS = 5000
 
 /**
@@ -49,7 +50,8 @@ async function start(
   { channel, onNotify, onConnect, onError }: Listener,
   signal: AbortSignal,
 ): Promise<pg.Client> {
-  const client = new pg.Client(connectionConfig(target, { applicationName: 'eventcenter listen' }))
+  const config = connectionConfig(target, { applicationName: 'eventcenter listen' })
+  const client = new pg.Client({ ...config, query_timeout: SILENCE_MS })
   client.on('error', onError)
   client.on('notification', ({ payload }) => {
     if (!signal.aborted) onNotify(payload ?? '')
@@ -89,14 +91,10 @@ async function lossOf(client: pg.Client, { onError }: Listener, signal: AbortSig
   signal.addEventListener('abort', onAbort)
   if (signal.aborted) resolve()
   const beat = setInterval(() => {
-    const timeout = setTimeout(resolve, HEARTBEAT_TIMEOUT_MS)
-    client
-      .query('select')
-      .catch((error: Error) => {
-        onError(error)
-        resolve()
-      })
-      .finally(() => clearTimeout(timeout))
+    client.query('select').catch((error: Error) => {
+      onError(error)
+      resolve()
+    })
   }, HEARTBEAT_MS)
   await promise
   clearInterval(beat)

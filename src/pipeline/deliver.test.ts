@@ -252,6 +252,24 @@ suite('a send that takes long', () => {
   })
 })
 
+suite('what was stored as claimed while its process stopped', () => {
+  test('is not sent any more, and goes back', async () => {
+    await send({ type: 'mailed' })
+    const worker = startWorker(ports, { slots: 3, batchSize: 3 }, (held, signal, hands) =>
+      deliver({ ...ports, ...only(mail) }, OPTIONS, held, signal, hands),
+    )
+    await worker.stop(10)
+    const late = await claim()
+    sent.length = 0
+
+    worker.instant.run(late)
+
+    await expect.poll(() => database.db.query('select from lease')).toEqual([])
+    expect(await database.db.query('select from ready')).toHaveLength(1)
+    expect(sent).toEqual([])
+  })
+})
+
 suite('a directory that is away', () => {
   const away = databaseDirectory(connect('postgres://nobody@127.0.0.1:1/none'))
 

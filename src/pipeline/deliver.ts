@@ -59,12 +59,13 @@ export async function deliver(
   signal: AbortSignal,
   { onOver, next }: Hands = ALONE,
 ): Promise<void> {
-  const shared = { ...ports, ...sharedBy(ports, claim) }
+  const shared = { ...ports, reads: sharedReads(ports.db), note: historyNotes(ports.db, claim.deliveries.length) }
   const { leaseId } = claim
   const record = recorder(ports.queue, claim, {
     leaseSeconds: options.leaseSeconds,
     onRenewalFailed: (error) => ports.log.warn({ leaseId, err: error }, 'lease not renewed'),
     next,
+    signal,
   })
   try {
     // All of them are over before the lease is: ending it gives back what was not begun.
@@ -84,11 +85,6 @@ export async function deliver(
 
 /** Of a claim that no loop waits for. */
 const ALONE: Hands = { onOver: () => {}, next: () => null }
-
-const sharedBy = ({ db }: DeliverPorts, { deliveries }: Claim): Pick<ClaimPorts, 'reads' | 'note'> => ({
-  reads: sharedReads(db),
-  note: historyNotes(db, deliveries.length),
-})
 
 async function deliverOne(
   ports: ClaimPorts,
@@ -226,6 +222,7 @@ async function prepare(
     isUpdate: channel.isInbox && BigInt(idOfUuid(notification.id) ?? 0) < BigInt(delivery.event_row_id),
     locale,
     text,
+    lane: delivery.lane,
   }
   return { address, message, templateId, note }
 }

@@ -104,6 +104,8 @@ export function startWorker(
       const giveUp = setTimeout(() => abandoning.abort(), seconds * 1000)
       await Promise.all([polling, ...[...loops.values()].map(({ done }) => done)])
       clearTimeout(giveUp)
+      // What an accept reserved slots for may come after all others: nobody would wait for it, and it goes back.
+      abandoning.abort()
     },
   }
 }

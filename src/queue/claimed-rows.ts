@@ -31,7 +31,7 @@ export type ClaimedRow = {
 export const takenOf = ([first]: readonly ClaimedRow[]): Taken[] =>
   (first?.took ?? []).map(([priority, flow, count, last]) => ({ priority, flow, count, last }))
 
-export function claimedOf({ channel }: Place, rows: readonly ClaimedRow[]): ClaimedDelivery[] {
+export function claimedOf({ channel, lane }: Place, rows: readonly ClaimedRow[]): ClaimedDelivery[] {
   const deliveries: ClaimedDelivery[] = []
   let [event, typeId] = [null as ClaimedDelivery['event'] | null, '']
   for (const row of rows) {
@@ -44,6 +44,7 @@ export function claimedOf({ channel }: Place, rows: readonly ClaimedRow[]): Clai
       company_id: row.company_id,
       user_id: row.user_id,
       channel,
+      lane,
       notification_id: row.notification_id,
       attempt: row.attempt ?? 0,
       crashes: row.crashes ?? 0,

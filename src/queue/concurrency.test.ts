@@ -76,6 +76,28 @@ suite('a note to begin that comes late', () => {
   })
 })
 
+suite('a note to begin whose answer was lost', () => {
+  test('says nothing of what was not begun', async () => {
+    const { claim, ids } = await claimed(2)
+    const [sent, lost] = ids
+    const deaf: Queue['start'] = async (leaseId, started) => {
+      const allowed = await queue.start(leaseId, started)
+      if (started.includes(lost!)) throw new Error('the connection broke')
+      return allowed
+    }
+    const record = recorder({ ...queue, start: deaf }, claim, { leaseSeconds: 30 })
+    await record.start(sent!)
+    await expect(record.start(lost!)).rejects.toThrow('broke')
+    await record.finish({ id: sent!, state: 'sent' })
+
+    await record.end()
+
+    expect(idsOf(await queue.claim(at('p2p'), 10))).toEqual([lost])
+    await endLeases()
+    expect(await queue.recover(HOLD)).toMatchObject({ returned: 1, held: 0 })
+  })
+})
+
 suite('a lease that is taken over', () => {
   test('gives nothing back a second time when its release comes at that moment', async () => {
     const { leaseId, ids } = await claimed(3)
@@ -151,10 +173,27 @@ suite('a result that could not be recorded', () => {
     expect([isRecorded, finish.mock.calls.length]).toEqual([true, 2])
   })
 
+  test('is recorded when the database is back, also long after the end of the lease', async () => {
+    const { claim, ids } = await claimed(1, { asStarted: true })
+    let asked = 0
+    const away = queueOver(connect('postgres://nobody@127.0.0.1:1/none'))
+    const finish: Queue['finish'] = (...given) => ((asked += 1) < 4 ? away.finish(...given) : queue.finish(...given))
+    const record = recorder({ ...queue, finish }, claim, { leaseSeconds: 0.1 })
+    await record.start(ids[0]!)
+    await endLeases()
+
+    const isRecorded = await record.finish({ id: ids[0]!, state: 'sent' })
+    await record.end()
+
+    expect(isRecorded).toBe(true)
+    expect(await stateOf(ids[0]!)).toBe(STATES.sent)
+    expect(await queue.recover(HOLD)).toMatchObject({ held: 0 })
+  })
+
   test('takes nothing from the others, and its delivery goes back to the queue', async () => {
     const { claim, leaseId, ids } = await claimed(2)
     const [lost, sent] = ids
-    const record = recorder(losing(lost!), claim, { leaseSeconds: 0.1 })
+    const record = recorder(losing(lost!), claim, { leaseSeconds: 0.1, signal: AbortSignal.abort() })
 
     await expect(record.finish({ id: lost!, state: 'sent' })).rejects.toMatchObject({ code: 'unavailable' })
     const isRecorded = await record.finish({ id: sent!, state: 'sent' })
@@ -169,7 +208,7 @@ suite('a result that could not be recorded', () => {
   test('leaves its delivery for the takeover to judge, where sending had begun', async () => {
     const { claim, leaseId, ids } = await claimed(2)
     const [lost, sent] = ids
-    const record = recorder(losing(lost!), claim, { leaseSeconds: 0.1 })
+    const record = recorder(losing(lost!), claim, { leaseSeconds: 0.1, signal: AbortSignal.abort() })
     await Promise.all(ids.map((id) => record.start(id)))
 
     await expect(record.finish({ id: lost!, state: 'sent' })).rejects.toMatchObject({ code: 'unavailable' })

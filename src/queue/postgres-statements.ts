@@ -27,8 +27,9 @@ noted as (
 select id from allowed`
 
 /**
- * $1 lease id, $2 ids that were not begun, for a lease that was taken as started; null: none was. What was started but
- * never finished stays with the lease, to be recovered as uncertain when it ends. The lease is locked before anything is
+ * $1 lease id, $2 ids that were not begun, though the lease was taken as started, or a note says that they were; null: of a
+ * lease that was taken as started, none was. What was started but never finished stays with the lease, to be recovered as
+ * uncertain when it ends. The lease is locked before anything is
  * read from it: one that is being taken over gives back nothing.
  */
 export const RELEASE = `
@@ -36,9 +37,12 @@ with held as materialized (
   select ids, started from lease where id = $1 for update
 ),
 started as materialized (
-  select unnest(intent.ids) as id from held, intent where lease_id = $1
-  union
-  (select unnest(ids) from held where started and $2::bigint[] is not null except select unnest($2::bigint[]))
+  (
+    select unnest(intent.ids) as id from held, intent where lease_id = $1
+    union
+    select unnest(ids) from held where started and $2::bigint[] is not null
+  )
+  except select unnest($2::bigint[])
 ),
 unstarted as materialized (
   select unnest(ids) as id from held except select id from started

@@ -108,8 +108,9 @@ export function postgresQueue({
 
     async due(places) {
       const channels = await numbersOf(places.map(({ channel }) => channel))
-      const looked = places.flatMap((place, index) =>
-        turn.all(place).map((span) => ({ span, lane: LANES[place.lane], channel: channels[index] })),
+      const spans = places.map((place) => turn.all(place))
+      const looked = places.flatMap(({ lane }, index) =>
+        (spans[index] ?? []).map((span) => ({ span, lane: LANES[lane], channel: channels[index] })),
       )
       const rows = await db.query<{ channel: number; lane: number }>(DUE, [
         looked.map(({ channel }) => channel),
@@ -119,7 +120,7 @@ export function postgresQueue({
       const isDue = new Set(rows.map(({ channel, lane }) => `${channel} ${lane}`))
       return places.filter((place, index) => {
         if (isDue.has(`${channels[index]} ${LANES[place.lane]}`)) return true
-        turn.swept(place)
+        turn.swept(place, spans[index] ?? [])
         return false
       })
     },

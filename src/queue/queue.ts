@@ -8,6 +8,7 @@ export type ClaimedDelivery = {
   company_id: string
   user_id: string
   channel: string
+  lane: Lane
   notification_id: string
   /** Finished attempts before this one, since a person last sent it again. */
   attempt: number
@@ -151,8 +152,8 @@ export type Queue = {
     options?: FinishOptions,
   ): Promise<{ recorded: string[]; claim: Claim | null }>
   /**
-   * Ends the lease. What is neither finished nor started goes back at once; of a lease that was taken as started, that is
-   * `notBegun`, as only the worker knows.
+   * Ends the lease. What is neither finished nor started goes back at once, and so does `notBegun`: only the worker knows
+   * what it began of a lease that was taken as started, and of what it noted without hearing the answer.
    */
   release(leaseId: string, notBegun?: readonly string[]): Promise<void>
   /** Prolongs the lease; false when it is over already. */

@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { coalesced, GATHER_MS, type CoalesceOptions } from '../core/coalesce.ts'
+import { AppError } from '../core/errors.ts'
 import type { Hands } from './claim-loop.ts'
 import type { Claim, Queue, Result } from './queue.ts'
 
@@ -16,23 +17,25 @@ export type Recorder = {
   end(): Promise<void>
 }
 
-/** A database that is away for a moment must not make a known outcome unknown. */
+/** A database that is away must not make a known outcome unknown. */
 const RECORD_AGAIN_MS = 500
 
 export type RecorderOptions = {
-  /** Also how long results are tried to be recorded. */
+  /** Also how long results are tried to be recorded; while the database is away, as long as it takes. */
   leaseSeconds: number
   /** Hears of a renewal that could not be made; the next one may. */
   onRenewalFailed?: (error: unknown) => void
   /** What is to be claimed along with results. */
   next?: Hands['next']
+  /** The time for draining is used up: what cannot be recorded then is not tried again. */
+  signal?: AbortSignal
 }
 
 /** Keeps the lease until `end`. */
 export function recorder(
   queue: Pick<Queue, 'start' | 'finish' | 'finishAndClaim' | 'renew' | 'release'>,
   { leaseId, deliveries, isStarted, askedAtMs }: Claim,
-  { leaseSeconds, onRenewalFailed = () => {}, next = () => null }: RecorderOptions,
+  { leaseSeconds, onRenewalFailed = () => {}, next = () => null, signal }: RecorderOptions,
 ): Recorder {
   const together = (settled: () => number): CoalesceOptions => ({
     maxInputs: deliveries.length,
@@ -67,6 +70,10 @@ export function recorder(
     },
     together(() => noted),
   )
+
+  async function startNoted(id: string): Promise<boolean> {
+    return (await note(id)) && begin(id)
+  }
 
   /** Its claim was the note. But a process that was stopped for long may have lost the lease without knowing. */
   function startClaimed(id: string): Promise<boolean> {
@@ -110,20 +117,22 @@ export function recorder(
       try {
         return await write()
       } catch (error) {
-        if (performance.now() > giveUpAtMs) throw error
+        // Nobody takes the lease over either while the database is away.
+        const isAway = error instanceof AppError && error.code === 'unavailable'
+        if (signal?.aborted || (!isAway && performance.now() > giveUpAtMs)) throw error
         await sleep(RECORD_AGAIN_MS)
       }
     }
   }
 
   return {
-    start: isStarted ? startClaimed : note,
+    start: isStarted ? startClaimed : startNoted,
     renew,
     finish,
     async end() {
       clearInterval(renewal)
       if (finished === deliveries.length) return
-      const notBegun = isStarted ? deliveries.map(({ id }) => id).filter((id) => !begun.has(id)) : []
+      const notBegun = deliveries.map(({ id }) => id).filter((id) => !begun.has(id))
       await queue.release(leaseId, notBegun)
     },
   }

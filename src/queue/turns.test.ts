@@ -64,6 +64,20 @@ suite('the watermark of a flow', () => {
     expect([before?.since, after?.since]).toEqual([at(32), '-infinity'])
   })
 
+  test('hides nothing for longer because a claim was under way when the five seconds were over', () => {
+    const { now, pass } = clock()
+    const turn = turns(now)
+    turn.note(PLACE, [], 1, [took(COMMON, 1, 30)])
+    pass(4999)
+    const [claim, look] = [turn.spans(PLACE, [NORMAL], 1), turn.all(PLACE)]
+    pass(2)
+
+    turn.note(PLACE, claim, 1, [took(COMMON, 1, 34)])
+    turn.swept(PLACE, look)
+
+    expect(single(turn.all(PLACE), COMMON)?.since).toBe('-infinity')
+  })
+
   test('is not gone behind by every claim, as each would step over what was claimed a moment ago', () => {
     const { now, pass } = clock()
     const turn = turns(now)
@@ -76,13 +90,25 @@ suite('the watermark of a flow', () => {
     expect(single(turn.all(PLACE), flow(7))?.since).toBe(at(28))
   })
 
+  test('is forgotten by one of the claims that are under way, and by the next if that fails', () => {
+    const { now, pass } = clock()
+    const turn = turns(now)
+    turn.note(PLACE, [], 50, [took(COMMON, 1, 30), took(flow(7), 1, 30)])
+    const since = (): string | undefined => single(turn.spans(PLACE, [NORMAL], 50), flow(7))?.since
+    pass(5000)
+
+    const looks = [since(), since(), pass(200) && since()]
+
+    expect(looks).toEqual(['-infinity', at(30), '-infinity'])
+  })
+
   test('counts again when everything was looked at and nothing left', () => {
     const { now, pass } = clock()
     const turn = turns(now)
     turn.note(PLACE, [], 50, [took(COMMON, 1, 30)])
     pass(5000)
 
-    turn.swept(PLACE)
+    turn.swept(PLACE, turn.all(PLACE))
 
     expect(single(turn.all(PLACE), COMMON)?.since).toBe(at(28))
   })

@@ -34,6 +34,7 @@ type KnownFlow = Flow & {
   since: string
   sweptAtMs: number
   lookedBehindAtMs: number
+  lookedAtAllAtMs: number
   takenAtMs: number
   taken: number
 }
@@ -47,8 +48,8 @@ export type Turns = {
   all(place: Place): Span[]
   /** A claim took this of the spans. Returns whether there may be more. */
   note(place: Place, spans: readonly Span[], limit: number, taken: readonly Taken[]): boolean
-  /** Everything in the place was looked at, and nothing was left behind. */
-  swept(place: Place): void
+  /** These spans were looked at from end to end, and nothing is left behind in them. */
+  swept(place: Place, spans: readonly Span[]): void
   /** Work came back with its old run_at. */
   forget(): void
 }
@@ -84,6 +85,7 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
       since: EVER,
       sweptAtMs: clockMs(),
       lookedBehindAtMs: -Infinity,
+      lookedAtAllAtMs: -Infinity,
       takenAtMs: -Infinity,
       taken: 0,
     }
@@ -115,11 +117,15 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
     quota,
   })
 
-  /** Rows that were claimed a moment ago are many where much is done, and each claim would step over them all. */
+  /**
+   * Rows that were claimed a moment ago are many where much is done, and each claim would step over them all: still more
+   * where everything is to be looked at, which the claims beside the one that does it leave to that one.
+   */
   function claimSpanOf(priority: number, flow: KnownFlow, quota: number): Span {
     const span = spanOf(priority, flow, quota)
-    if (clockMs() - flow.lookedBehindAtMs < LOOK_BEHIND_MS) return isFresh(flow) ? { ...span, since: flow.last } : span
-    flow.lookedBehindAtMs = clockMs()
+    const look = isFresh(flow) ? 'lookedBehindAtMs' : 'lookedAtAllAtMs'
+    if (clockMs() - flow[look] < LOOK_BEHIND_MS) return { ...span, since: flow.last }
+    flow.lookedBehindAtMs = flow[look] = clockMs()
     return span
   }
 
@@ -135,7 +141,6 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
       shelf.newcomers.time += count
       shelf.cursor = flow.id
     }
-    if (!isFresh(flow)) flow.sweptAtMs = clockMs()
     flow.last = last
     flow.since = new Date(Date.parse(last) - WATERMARK_SLACK_MS).toISOString()
     flow.takenAtMs = clockMs()
@@ -144,10 +149,9 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
     flow.company.time += count
   }
 
-  function swept(place: Place): void {
-    for (const priority of Object.values(PRIORITIES)) {
-      for (const flow of shelfOf(place, priority).flows.values()) if (!isFresh(flow)) flow.sweptAtMs = clockMs()
-    }
+  /** Only from its beginning: by the time of the answer a watermark may have lasted too long. */
+  function noteLook(flow: KnownFlow | undefined, { since }: Span): void {
+    if (flow && since === EVER) flow.sweptAtMs = clockMs()
   }
 
   return {
@@ -173,7 +177,8 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
       const total = sumOf(taken)
       for (const one of taken) noteFlow(shelfOf(place, one.priority), one)
       let [hasMore, left] = [total >= limit, limit]
-      for (const { priority, from, to, quota } of spans) {
+      for (const span of spans) {
+        const { priority, from, to, quota } = span
         // A full claim says nothing of those that it did not come to.
         if (left === 0) break
         const its = taken.filter((one) => one.priority === priority && isBetween(one.flow, from, to))
@@ -184,12 +189,15 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
         const asked = from === to ? from : its.at(-1)?.flow
         const flow = asked === undefined ? undefined : shelfOf(place, priority).flows.get(asked)
         if (flow) flow.isDeep = hadMore
+        noteLook(flow, span)
       }
-      if (total < limit) swept(place)
       return hasMore
     },
 
-    swept,
+    swept(place, spans) {
+      for (const span of spans) noteLook(shelfOf(place, span.priority).flows.get(span.from), span)
+    },
+
     forget() {
       for (const { flows } of shelves.values()) for (const flow of flows.values()) flow.last = flow.since = EVER
     },

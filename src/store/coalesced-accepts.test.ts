@@ -1,7 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, expect, suite, test } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
+import { AppError } from '../core/errors.ts'
 import { idGenerator } from '../core/id.ts'
+import type { Db } from '../db/db.ts'
+import { postgresQueue } from '../queue/postgres.ts'
 import type { Claim, InstantLane, Notice, Queue } from '../queue/queue.ts'
 import { coalescedAccepts } from './coalesced-accepts.ts'
 import type { EventRows } from './event-rows.ts'
@@ -263,10 +266,34 @@ suite('what is sent at once', () => {
     expect(opened.freeSlots).toBe(5)
     expect(opened.ran).toEqual([])
   })
+
+  test('goes back to the queue, and counts as begun no more, where nobody knows whether it was stored', async () => {
+    const opened = open({ freeSlots: 5, db: deaf() })
+    const event = rows({ channels: ['mail', 'inbox'] })
+
+    await expect(opened.accepts.store(event)).rejects.toMatchObject({ code: 'unavailable' })
+
+    await expect.poll(() => idsIn('ready')).toEqual(event.deliveries.map(({ id }) => id))
+    expect(await database.db.query('select from lease')).toEqual([])
+    expect([opened.freeSlots, opened.ran, opened.shown]).toEqual([5, [], []])
+  })
 })
 
+/** Its statements are carried out, and their answers are lost. */
+function deaf(): Db {
+  const query: Db['query'] = async (...given) => {
+    await database.db.query(...given)
+    throw new AppError('unavailable', 'The database is away')
+  }
+  return { ...database.db, query, stream: { query } }
+}
+
 /** The accepts of a process with so many free slots; none at all: it sends nothing itself. */
-function open({ freeSlots, notice = null }: { freeSlots?: number; notice?: Notice | null } = {}) {
+function open({
+  freeSlots,
+  notice = null,
+  db = database.db,
+}: { freeSlots?: number; notice?: Notice | null; db?: Db } = {}) {
   const opened = { wakes: 0, told: 0, freeSlots: freeSlots ?? 0, shown: [] as Claim[], ran: [] as Claim[] }
   const lane: InstantLane = {
     reserve(_channel, count) {
@@ -287,7 +314,8 @@ function open({ freeSlots, notice = null }: { freeSlots?: number; notice?: Notic
     opened.wakes += 1
     if (areOthersTold) opened.told += 1
   }
-  return Object.assign(opened, { accepts: coalescedAccepts(database.db, { wake, notice: () => notice }, lane) })
+  const queue = postgresQueue({ db: database.db, nextId, workerId: randomUUID(), leaseSeconds: 30 })
+  return Object.assign(opened, { accepts: coalescedAccepts(db, { ...queue, wake, notice: () => notice }, lane) })
 }
 
 function rows({ channels = ['inbox'], ...change }: Partial<EventRows> & { channels?: string[] } = {}): EventRows {

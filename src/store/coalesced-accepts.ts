@@ -42,7 +42,7 @@ const REPEATING_MS = 1000
  */
 export function coalescedAccepts(
   db: Pick<Db, 'query' | 'stream'>,
-  queue: Pick<Queue, 'wake' | 'notice'>,
+  queue: Pick<Queue, 'wake' | 'notice' | 'release'>,
   instant: InstantLane,
 ): Accepts {
   let waiting: Waiting[] = []
@@ -114,6 +114,8 @@ export function coalescedAccepts(
       if (waitsIn.length > 0) queue.wake(waitsIn, notice !== null)
     } catch (error) {
       claims.giveUp()
+      // Where only the answer is lost, it was stored as claimed and nobody has begun it: it must not count as begun.
+      if (isAway(error)) for (const { leaseId, ids } of claims.leases) queue.release(leaseId, [...ids]).catch(() => {})
       await eachAlone(group, error)
     } finally {
       inFlight -= 1
@@ -151,12 +153,11 @@ export function coalescedAccepts(
 
   /** One bad row fails the statement of all; the others must not suffer for it. */
   async function eachAlone(group: readonly Waiting[], error: unknown): Promise<void> {
-    const isAway = error instanceof AppError && error.code === 'unavailable'
     for (const { rows, resolve, reject } of group) {
-      if (isAway || group.length === 1) reject(error)
+      if (isAway(error) || group.length === 1) reject(error)
       else await store([rows], {}).then(({ ids }) => resolve(ids.has(rows.id)), reject)
     }
-    if (!isAway && group.length > 1) queue.wake()
+    if (!isAway(error) && group.length > 1) queue.wake()
   }
 
   return {
@@ -167,6 +168,8 @@ export function coalescedAccepts(
       }),
   }
 }
+
+const isAway = (error: unknown): boolean => error instanceof AppError && error.code === 'unavailable'
 
 /** In which its deliveries have a place. A statement gives several events of a thread theirs, in their order. */
 const threadsOf = ({ deliveries }: EventRows): string[] =>

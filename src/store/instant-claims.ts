@@ -23,6 +23,8 @@ export const NO_INSTANT_LANE: Omit<InstantLane, 'newLease'> = {
 export type InstantClaims = {
   /** For the statement that stores the events. */
   instant: Instant
+  /** The same by lease. */
+  leases: readonly { leaseId: string; ids: ReadonlySet<string> }[]
   /** Hands out what was stored, and returns where the rest of it waits. */
   hand(stored: readonly EventRows[], answer: StoredEvents): Place[]
   /** Nothing was stored. */
@@ -62,6 +64,7 @@ export function instantClaims(lane: InstantLane, events: readonly EventRows[]): 
   )
   return {
     instant: { workerId, leaseSeconds, deliveries: leased },
+    leases: [...leases.values()],
 
     hand(stored, answer) {
       for (const [channel, { leaseId, reserved, ids, isShown, isStarted }] of leases) {
@@ -119,6 +122,7 @@ function claimedOf(rows: EventRows, answer: StoredEvents, ids: ReadonlySet<strin
       company_id: rows.company_id,
       user_id,
       channel,
+      lane: 'p2p',
       notification_id: place?.id ?? notification_id,
       attempt: 0,
       crashes: 0,

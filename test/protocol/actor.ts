@@ -116,9 +116,9 @@ export function newActor(queue: Queue, world: World, nowMs: () => number, line?:
   }
 }
 
-/** What only the worker of a claim knows, where it was taken as started. */
-export const notBegun = ({ isStarted, deliveries, mayBeSent }: HeldClaim): string[] =>
-  isStarted ? [...deliveries.keys()].filter((id) => !mayBeSent.has(id)) : []
+/** What only the worker of a claim knows, where it was taken as started or the answer to a note was lost. */
+export const notBegun = ({ deliveries, mayBeSent }: HeldClaim): string[] =>
+  [...deliveries.keys()].filter((id) => !mayBeSent.has(id))
 
 /** Deliveries of a claim that it has not asked about yet. */
 export const startable = (claim: HeldClaim): string[] => open(claim).filter((id) => !claim.mayBeSent.has(id))

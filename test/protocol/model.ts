@@ -34,8 +34,7 @@ export type ModelDelivery = {
   sinceMs: number
 }
 
-/** `noted`: of a lease that was not taken as started, what has begun. */
-type Lease = { untilMs: number; ids: Set<string>; noted: Set<string> }
+type Lease = { untilMs: number; ids: Set<string> }
 
 /** What the queue and the people around it must do, said without a database. */
 export type Model = ReturnType<typeof newModel>
@@ -114,14 +113,13 @@ export function newModel(nowMs: () => number) {
 
     claim(leaseId: string, ids: readonly string[], isStarted: boolean): void {
       for (const id of ids) change(id, isStarted ? 'claim as begun' : 'claim').leaseId = leaseId
-      leases.set(leaseId, { untilMs: nowMs() + LEASE_SECONDS * 1000, ids: new Set(ids), noted: new Set() })
+      leases.set(leaseId, { untilMs: nowMs() + LEASE_SECONDS * 1000, ids: new Set(ids) })
     },
 
     start(leaseId: string, ids: readonly string[]): string[] {
       if (!this.renew(leaseId)) return []
       const allowed = ids.filter((id) => leases.get(leaseId)?.ids.has(id) && !of(id).isCancelled)
       for (const id of allowed) {
-        leases.get(leaseId)?.noted.add(id)
         if (of(id).life.stage === 'lease') change(id, 'begin')
       }
       return allowed
@@ -150,7 +148,7 @@ export function newModel(nowMs: () => number) {
       const lease = leases.get(leaseId)
       for (const id of lease?.ids ?? []) {
         const isIdle = of(id).life.stage === 'lease'
-        if (!isIdle && (lease?.noted.has(id) || !notBegun.includes(id))) continue
+        if (!isIdle && !notBegun.includes(id)) continue
         giveBack(id, isIdle ? 'release' : 'release unbegun')
         lease?.ids.delete(id)
       }

@@ -14,12 +14,21 @@ export type Mail = {
   text: string
   html: string
   companyId: string
+  /** It does not wait behind those that are not. */
+  isUrgent: boolean
 }
 
 /** Writes the mail of a message. `to` is an address that `parseAddress` returned. */
-export function composeMail({ jobId, companyId, notification, locale, text }: Message, from: Sender, to: string): Mail {
+export function composeMail(message: Message, from: Sender, to: string): Mail {
+  const { jobId, companyId, notification, locale, text } = message
   const title = oneLine(text.subject) || oneLine(notification.title) || notification.type
-  const common = { messageId: `<dlv-${jobId}@${domainOf(from.address)}>`, from, to, companyId }
+  const common = {
+    messageId: `<dlv-${jobId}@${domainOf(from.address)}>`,
+    from,
+    to,
+    companyId,
+    isUrgent: message.lane === 'p2p',
+  }
 
   if (text.format === 'html') {
     const html = printable(text.body)

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, suite, test } from 'vitest'
 import type { Script } from '../../../test/broken-smtp-server.ts'
 import { startSmtpServer } from '../../../test/smtp-server.ts'
@@ -25,6 +26,22 @@ suite('a mail over SMTP', () => {
 
     expect(double.bodies).toHaveLength(10)
     expect(double.commands.filter((it) => it.startsWith('EHLO'))).toHaveLength(2)
+  })
+
+  test('for one person waits behind none to many, but for those on their way', async () => {
+    const server = await startSmtpServer({ take: () => sleep(20) })
+    afterwards(server.close)
+    const transport = transportTo(parseSmtpUrl(server.url))
+    const send = (to: string, isUrgent: boolean) => transport.send({ ...MAIL, to, isUrgent }, never())
+
+    await Promise.all([
+      ...Array.from({ length: 20 }, (_, n) => send(`list-${n}@example.org`, false)),
+      send('person@example.org', true),
+    ])
+
+    const nth = server.mails.findIndex(({ to }) => to[0] === 'person@example.org')
+    expect(nth).toBeLessThan(4)
+    expect(server.mails).toHaveLength(21)
   })
 
   test('is encrypted by smtps, and by STARTTLS where the server wants a login', async () => {

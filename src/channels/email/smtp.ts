@@ -6,10 +6,13 @@ import { checkServer, poolOptions, type SmtpOptions } from './smtp-connection.ts
 import { explain } from './smtp-errors.ts'
 import type { SmtpServer } from './smtp-url.ts'
 import type { Transport } from './transport.ts'
+import { urgentFirst } from './urgent-first.ts'
 
 /** Hands mail to an SMTP server, over a few connections that stay open. */
 export function smtpTransport(server: SmtpServer, options: SmtpOptions): Transport {
   const pool = createTransport(poolOptions(server, options))
+  // The pool gives its connections in the order in which mails come.
+  const inTurn = urgentFirst(options.connections)
   const inFlight = new Set<Promise<Receipt>>()
   const endOfData = new WeakMap<AbortSignal, () => void>()
   let loginRefusedUntil = 0
@@ -37,7 +40,9 @@ export function smtpTransport(server: SmtpServer, options: SmtpOptions): Transpo
       wasWritten = true
     })
     try {
-      const { response } = await pool.sendMail({ ...messageOf(mail), signal: stop })
+      const { response } = await inTurn(mail.isUrgent ? 'urgent' : 'patient', stop, () =>
+        pool.sendMail({ ...messageOf(mail), signal: stop }),
+      )
       return receiptOf(response)
     } catch (error) {
       const { deliveryError, isLoginRefused } = explain(error as NodemailerError, {
