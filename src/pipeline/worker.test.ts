@@ -265,6 +265,30 @@ suite('a worker', () => {
     expect(most).toBe(2)
   })
 
+  test('hears of work that comes while all its slots wait for such a claim', async () => {
+    const real = open()
+    const ids = await addDeliveries(database.db, nextId, 4)
+    const queue: Queue = {
+      ...real,
+      due: async () => [], // no poll finds it
+      finishAndClaim: async (leaseId, results, next, options) => {
+        const answer = await real.finishAndClaim(leaseId, results, next, options)
+        if (answer.claim === null && ids.length === 4) {
+          ids.push(...(await addDeliveries(database.db, nextId, 1)))
+          real.wake([{ channel: 'email', lane: 'p2p' }])
+          await sleep(10) // the loop hears of it
+        }
+        return answer
+      },
+    }
+
+    startRecording(queue, { send: async () => {} })
+    real.wake([{ channel: 'email', lane: 'p2p' }])
+
+    await expect.poll(async () => (await states()).length).toBe(5)
+    await expect.poll(states).toEqual(ids.map(() => STATES.sent))
+  })
+
   test('does not claim for every few results that come by themselves', async () => {
     const real = open()
     const wanted: number[] = []

@@ -81,8 +81,8 @@ export function claimLoop(
   const running = new Set<Promise<void>>()
   let turnedAt = performance.now()
   let busy = 0
-  let wake: (() => void) | undefined
-  // A wake that comes while it is looking must not be lost: it looks once more.
+  let stir: (() => void) | undefined
+  // A wake that comes while it is looking, or has no slot, must not be lost: it looks once more.
   let isWoken = false
   let hasMore = false
 
@@ -91,22 +91,22 @@ export function claimLoop(
 
   function nudge(): void {
     isWoken = true
-    wake?.()
+    stir?.()
   }
 
-  async function woken(): Promise<void> {
-    if (isWoken || stopping.aborted) return
+  /** Until there may be reason to look, or a slot to look for. */
+  async function stirred(): Promise<void> {
     await new Promise<void>((resolve) => {
-      wake = resolve
+      stir = resolve
     })
-    wake = undefined
+    stir = undefined
   }
 
   function giveBack(count: number): void {
     const wasFull = busy >= slots
     turnedAt = performance.now()
     busy -= count
-    if (wasFull && count > 0) nudge()
+    if (wasFull && count > 0) stir?.()
   }
 
   async function run(claim: Claim, held: number): Promise<void> {
@@ -155,11 +155,9 @@ export function claimLoop(
     return {
       claim: { place, limit, options: { asStarted } },
       take(claim) {
-        turnedAt = performance.now()
         hasMore = claim?.hasMore ?? false
-        const unused = limit - (claim?.deliveries.length ?? 0)
-        busy -= unused
-        if (hasMore && unused > 0) nudge()
+        giveBack(limit - (claim?.deliveries.length ?? 0))
+        if (hasMore) stir?.()
         if (claim) take(claim)
       },
       giveUp() {
@@ -195,10 +193,13 @@ export function claimLoop(
 
   async function loop(): Promise<void> {
     while (!stopping.aborted) {
-      if (!hasMore || busy >= slots) await woken()
-      isWoken = false
-      if (busy >= slots || stopping.aborted) continue
+      if (busy >= slots || !(isWoken || hasMore)) {
+        await stirred()
+        continue
+      }
       if (isSmall(slots - busy)) await pause(GATHER_MS)
+      if (busy >= slots || stopping.aborted) continue
+      isWoken = false
       try {
         hasMore = await look(Math.min(slots - busy, batchSize))
       } catch (error) {
@@ -216,7 +217,7 @@ export function claimLoop(
   return {
     place,
     asStarted,
-    isIdle: () => wake !== undefined && busy < slots,
+    isIdle: () => stir !== undefined && busy < slots,
     nudge,
     turn: () => {
       turnedAt = performance.now()
