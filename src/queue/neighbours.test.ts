@@ -1,6 +1,12 @@
-import { expect, suite, test } from 'vitest'
+import { randomUUID } from 'node:crypto'
+import { afterEach, expect, suite, test } from 'vitest'
+import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
+import { AppError } from '../core/errors.ts'
+import { idGenerator } from '../core/id.ts'
+import type { Db } from '../db/db.ts'
 import { messageOf, parseMessage } from './neighbours.ts'
-import type { Place } from './queue.ts'
+import { postgresQueue } from './postgres.ts'
+import type { Place, Queue } from './queue.ts'
 
 const mail: Place = { channel: 'mail', lane: 'p2p' }
 const sms: Place = { channel: 'sms', lane: 'broadcast' }
@@ -30,4 +36,39 @@ suite('what processes tell each other', () => {
       expect(parseMessage(message)).toEqual({ from: 'you', places: null })
     },
   )
+})
+
+suite('a process that could not listen when it started', () => {
+  let database: FreshDatabase
+  const queues: Queue[] = []
+  afterEach(async () => {
+    for (const queue of queues) await queue.close()
+    await database.close()
+  })
+
+  test('hears of work once the database is there', async () => {
+    database = await freshDatabase()
+    const { db } = database
+    const isAway = { once: true }
+    const atFirst: Db['listen'] = async (...given) => {
+      if (!isAway.once) return db.listen(...given)
+      isAway.once = false
+      throw new AppError('unavailable', 'too many clients')
+    }
+    const open = (listen: Db['listen']): Queue => {
+      const ids = { nextId: idGenerator(() => 1), workerId: randomUUID() }
+      const queue = postgresQueue({ db: { ...db, listen }, ...ids, leaseSeconds: 30, isShared: true })
+      queues.push(queue)
+      return queue
+    }
+    const [deaf, other] = [open(atFirst), open(db.listen)]
+    const heard: unknown[] = []
+    deaf.onWake((places) => heard.push(places))
+
+    await deaf.due([mail])
+    await expect.poll(() => heard).toEqual([null])
+    other.wake([mail])
+
+    await expect.poll(() => heard).toEqual([null, [mail]])
+  })
 })

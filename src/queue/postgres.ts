@@ -44,7 +44,8 @@ export function postgresQueue({
   const turn = turns(clockMs)
   const others = isShared ? neighbours(db, workerId, (places) => wakes.emit('wake', places)) : null
   const numbers = new Map<string, number>()
-  let claims = 0
+  /** How many were made in each place. */
+  const claims = new Map<string, number>()
 
   async function numbersOf(channels: readonly string[]): Promise<number[]> {
     if (!channels.every((channel) => numbers.has(channel))) {
@@ -57,7 +58,9 @@ export function postgresQueue({
   /** The parameters of a claim, and what to make of its answer. */
   async function prepareClaim(place: Place, limit: number, { asStarted = false }: ClaimOptions) {
     const [number] = await numbersOf([place.channel])
-    const spans = turn.spans(place, orderOf(++claims), limit)
+    const nth = (claims.get(nameOf(place)) ?? 0) + 1
+    claims.set(nameOf(place), nth)
+    const spans = turn.spans(place, orderOf(nth), limit)
     const leaseId = nextId()
     const askedAtMs = performance.now()
     return {
@@ -87,7 +90,7 @@ export function postgresQueue({
     try {
       return await answer
     } catch (error) {
-      void db.query(RELEASE, [leaseId, null]).catch(() => {})
+      db.query(RELEASE, [leaseId, null]).then(turn.forget, () => {})
       throw error
     }
   }
@@ -117,6 +120,8 @@ export function postgresQueue({
         looked.map(({ lane }) => lane),
         ...columnsOf(looked.map(({ span }) => span)),
       ])
+      // Where the database was away when it was to be listened to.
+      if (wakes.listenerCount('wake') > 0) others?.listen()
       const isDue = new Set(rows.map(({ channel, lane }) => `${channel} ${lane}`))
       return places.filter((place, index) => {
         if (isDue.has(`${channels[index]} ${LANES[place.lane]}`)) return true
@@ -182,7 +187,7 @@ export function postgresQueue({
     },
 
     async check() {
-      await db.query('select 1 from ready limit 1')
+      await db.query('select from ready limit 0') // whatever it holds, and held
     },
 
     async close() {
@@ -213,8 +218,10 @@ const columnsOf = (spans: readonly Span[]): unknown[] => [
 ]
 
 /** Urgent work first; but now and then the others have their turn first, so that none waits for ever. */
-function orderOf(claim: number): number[] {
-  if (claim % 13 === 0) return [PRIORITIES.low, PRIORITIES.high, PRIORITIES.normal]
-  if (claim % 5 === 0) return [PRIORITIES.normal, PRIORITIES.high, PRIORITIES.low]
+function orderOf(nth: number): number[] {
+  if (nth % 13 === 0) return [PRIORITIES.low, PRIORITIES.high, PRIORITIES.normal]
+  if (nth % 5 === 0) return [PRIORITIES.normal, PRIORITIES.high, PRIORITIES.low]
   return [PRIORITIES.high, PRIORITIES.normal, PRIORITIES.low]
 }
+
+const nameOf = ({ channel, lane }: Place): string => `${channel} ${lane}`

@@ -91,6 +91,22 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       expect(order).toContain(low)
     })
 
+    test('nor in one of several places that are claimed in turn', async () => {
+      const channels = ['a', 'b', 'c', 'd', 'e']
+      const normal = []
+      for (const channel of channels) {
+        await fixture.add(6, { channel, priority: 0 })
+        normal.push(...(await fixture.add(1, { channel, priority: 1 })))
+      }
+
+      const order: string[] = []
+      for (let n = 0; n < 5; n++) {
+        for (const channel of channels) order.push(...idsOf(await queue.claim({ channel, lane: 'p2p' }, 1)))
+      }
+
+      expect(order).toEqual(expect.arrayContaining(normal))
+    })
+
     test('ends the lease with its last results', async () => {
       const [sent, retried] = await fixture.add(2)
       const claim = (await queue.claim(at('p2p'), 10))!
