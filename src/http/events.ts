@@ -215,7 +215,8 @@ function readBatch(body: unknown): Incoming[] {
       return readEvent(item)
     } catch (error) {
       if (!(error instanceof AppError)) throw error
-      const fields = error.fields.map(({ field, message }) => ({ field: `events[${index}].${field}`, message }))
+      const item = `events[${index}]`
+      const fields = error.fields.map(({ field, message }) => ({ field: field ? `${item}.${field}` : item, message }))
       throw invalidFields(fields)
     }
   })
