@@ -38,9 +38,10 @@ export function dedupeOf(event: Event, type: EventType): Dedupe | null {
   }
 }
 
+/** An empty text names nothing: all events without a value would be one. */
 function keyAt(event: Event, path: string | undefined): string | null {
   const value = path === undefined ? undefined : valueAt(event, path)
-  return typeof value === 'string' || typeof value === 'number' ? String(value) : null
+  return (typeof value === 'string' && value !== '') || typeof value === 'number' ? String(value) : null
 }
 
 /** One character longer than any key that is kept as it is, so that the two never meet. */
