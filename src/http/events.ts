@@ -71,9 +71,12 @@ export const eventRoutes =
       }
     }
 
+    const accepting = { access: { scope: 'events:write' }, refusals: ['conflict', 'mismatch'] } as const
+
     app.post('/api/v1/events', {
-      config: { access: { scope: 'events:write' } },
+      config: accepting,
       schema: {
+        consumes: ['application/json', 'application/cloudevents+json'],
         summary: 'Accept an event',
         description:
           'Answers once the event and everything planned for it are stored. The same `Idempotency-Key`, or the same id ' +
@@ -97,7 +100,7 @@ export const eventRoutes =
     })
 
     app.post('/api/v1/events/batch', {
-      config: { access: { scope: 'events:write' } },
+      config: accepting,
       bodyLimit: BATCH_BODY_LIMIT_BYTES,
       schema: {
         summary: 'Accept up to 1,000 events together',
