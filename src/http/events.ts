@@ -58,7 +58,8 @@ export const eventRoutes =
   async (app) => {
     let waiting = 0
     async function withinLimit<Result>(weight: number, work: () => Promise<Result>): Promise<Result> {
-      if (waiting + weight > maxWaitingAccepts) {
+      // A batch may be larger than all that may wait: alone it is taken, as it would come again for ever.
+      if (waiting > 0 && waiting + weight > maxWaitingAccepts) {
         throw new AppError('unavailable', 'Too many events are waiting to be stored; send this again', {
           retryAfterSeconds: 1,
         })
