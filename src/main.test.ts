@@ -114,6 +114,7 @@ suite('eventcenter token create', () => {
   test.each([
     [['--user', 'ann', '--ttl', 'long'], {}, 'Expected a duration such as 90s'],
     [['--user', ''], {}, 'must have an id in `sub`'],
+    [['--user', 'ann', '--company', ''], {}, "option '--company <id>' argument '' is invalid"],
     [['--user', 'ann'], { JWKS_URL: 'https://a.test/keys' }, 'With JWKS_URL the issuer makes the tokens'],
   ])('refuses %j', async (args, environment, message) => {
     const DATA_DIR = await temporaryDirectory()
@@ -160,6 +161,17 @@ suite('eventcenter key', () => {
 
     expect(exitCode).toBe(1)
     expect(stderr).toMatch(/^There is no scope "events:wriet"\. Scopes: all, events:write, /)
+  })
+
+  test.each([
+    [['--name', 'x', '--scope', ''], 'Name at least one scope: all, events:write, '],
+    [['--name', '', '--scope', 'all'], "option '--name <name>' argument '' is invalid"],
+    [['--name', 'x', '--scope', 'all', '--company', ''], "option '--company <id>' argument '' is invalid"],
+  ])('makes no key of what a script left empty: %j', async (args, message) => {
+    const { exitCode, stdout, stderr } = await run(['key', 'create', ...args], environment)
+
+    expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' })
+    expect(stderr).toContain(message)
   })
 
   test('says what to do with a database that has no tables', async () => {

@@ -215,6 +215,14 @@ suite('the journey of an event', () => {
     const found = await server.call('GET', new URL(body.events[0].status_url).pathname)
     expect(found.status).toBe(200)
   })
+
+  test('that is none is named in its batch', async () => {
+    const { status, body } = await server.call('POST', '/api/v1/events/batch', { events: [event, 'none'] })
+
+    const message = 'Invalid input: expected object, received string'
+    expect({ status, errors: body.errors }).toEqual({ status: 400, errors: [{ field: 'events[1]', message }] })
+    expect(body.detail).toBe(`events[1]: ${message}`)
+  })
 })
 
 suite('a mail that the other side does not take', () => {

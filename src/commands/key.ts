@@ -65,6 +65,7 @@ export async function revokeKey(id: string): Promise<void> {
 function parseScopes(given: readonly string[]): Scope[] {
   const words = given.flatMap((text) => text.split(',')).filter((word) => word !== '')
   if (words.includes('all')) return [...SCOPES]
+  if (words.length === 0) throw new AppError('invalid', `Name at least one scope: all, ${SCOPES.join(', ')}`)
   const unknown = words.find((word) => !isScope(word))
   if (unknown !== undefined) {
     throw new AppError('invalid', `There is no scope "${visible(unknown)}". Scopes: all, ${SCOPES.join(', ')}`)

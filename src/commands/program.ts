@@ -1,10 +1,16 @@
 import { readFileSync } from 'node:fs'
-import { Command } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
 import { explain } from './explain.ts'
 import { ROLES } from '../settings.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
+}
+
+/** An empty company would be that of the platform, which may act for all: a script's unset variable must not say so. */
+function filled(value: string): string {
+  if (value.trim() === '') throw new InvalidArgumentError('It must not be empty.')
+  return value
 }
 
 const program = new Command('eventcenter')
@@ -27,9 +33,9 @@ const key = program.command('key').description('keys of services')
 key
   .command('create')
   .description('make an API key; it is printed once')
-  .requiredOption('--name <name>', 'whose key it is')
+  .requiredOption('--name <name>', 'whose key it is', filled)
   .requiredOption('--scope <scopes...>', 'what it may do: all, or scopes such as events:write')
-  .option('--company <id>', 'the one company it may act for; every company unless said otherwise')
+  .option('--company <id>', 'the one company it may act for; every company unless said otherwise', filled)
   .option('--ttl <duration>', 'how long it is valid, such as 90d; for ever unless said otherwise')
   .action(async (options) => (await import('./key.ts')).createKey(options))
 key
@@ -49,7 +55,7 @@ program
   .command('create')
   .description('make a token with which one user reads his notifications')
   .requiredOption('--user <id>', 'the user')
-  .option('--company <id>', 'his company')
+  .option('--company <id>', 'his company', filled)
   .option('--role <roles...>', 'his roles')
   .option('--ttl <duration>', 'how long it is valid, such as 15m, 12h or 30d', '1h')
   .action(async (options) => (await import('./token.ts')).createToken(options))

@@ -13,6 +13,18 @@ suite('eventcenter send', () => {
       'No EventCenter answers at http://127.0.0.1:9: start it with `eventcenter serve`',
     ],
     ['there is no key', { PORT: '9' }, [], 'There is no API key here: set API_KEYS, or start the server once on'],
+    [
+      'the address is none',
+      { API_KEYS },
+      ['--url', 'localhost:3000'],
+      '--url must be an http(s) address such as https://',
+    ],
+    [
+      'no server is behind that path',
+      { API_KEYS },
+      ['--url', 'http://127.0.0.1:9/notify/'],
+      'No EventCenter answers at http://127.0.0.1:9/notify: start it',
+    ],
     ['the data is no JSON', { PORT: '9', API_KEYS }, ['--data', '{CANARY'], '--data must be a JSON object'],
   ])('says so when %s', async (_when, environment, more, message) => {
     const { exitCode, stdout, stderr } = await run([...EVENT, ...more], {

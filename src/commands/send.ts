@@ -28,15 +28,22 @@ export async function sendEvent(options: {
     ...(channel !== undefined && { channels: channel }),
     ...(data !== undefined && { data: parseData(data) }),
   }
-  const response = await post(new URL('/api/v1/events', url), await apiKey(config), event)
+  const response = await post(serverAt(url), await apiKey(config), event)
   const answer = await response.text()
   if (!response.ok) throw new AppError('invalid', `The server answers ${response.status}: ${problem(answer)}`)
   print(visible(answer))
 }
 
-async function post(url: URL, key: string, event: object): Promise<Response> {
+/** Without a slash at its end; the path of a server behind a proxy is kept. */
+function serverAt(url: string): string {
+  const { protocol, origin, pathname } = URL.parse(url) ?? {}
+  if (protocol === 'http:' || protocol === 'https:') return `${origin}${pathname}`.replace(/\/+$/, '')
+  throw new AppError('invalid', '--url must be an http(s) address such as https://notify.example.com')
+}
+
+async function post(server: string, key: string, event: object): Promise<Response> {
   try {
-    return await fetch(url, {
+    return await fetch(`${server}/api/v1/events`, {
       method: 'POST',
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
       body: JSON.stringify(event),
@@ -44,7 +51,7 @@ async function post(url: URL, key: string, event: object): Promise<Response> {
       signal: AbortSignal.timeout(TIMEOUT_MS),
     })
   } catch (cause) {
-    throw new AppError('unavailable', `No EventCenter answers at ${url.origin}: start it with \`eventcenter serve\``, {
+    throw new AppError('unavailable', `No EventCenter answers at ${server}: start it with \`eventcenter serve\``, {
       cause,
     })
   }

@@ -168,6 +168,15 @@ suite('eventcenter verify', () => {
     expect(stderr).toMatch(/it needs --receiver-log/)
     expect(exitCode).toBe(1)
   })
+
+  test('proves nothing about a channel that there is not', async () => {
+    const receiverLog = await log('a.jsonl', mailOf(SENT))
+
+    const { stderr, exitCode } = await verify('--receiver-log', receiverLog, '--complete', 'email,ws')
+
+    expect(stderr).toMatch(/^--complete: unknown channel "email,ws"; known: ws, email$/m)
+    expect(exitCode).toBe(1)
+  })
 })
 
 async function log(name: string, ...lines: unknown[]): Promise<string> {

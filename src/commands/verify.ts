@@ -43,6 +43,7 @@ export async function verify(options: VerifyOptions): Promise<boolean> {
     throw new AppError('invalid', '--complete says that receivers logged everything: it needs --receiver-log')
   }
   const config = configOfProcess()
+  checkChannels(options.complete ?? [], Object.keys(config.channels))
   const report = await withDatabaseUrl(config, async (url) => {
     const pending = await pendingMigrations(url)
     if (pending.length > 0)
@@ -61,6 +62,13 @@ export async function verify(options: VerifyOptions): Promise<boolean> {
   if (options.json) print(JSON.stringify(report))
   else for (const line of told(report)) print(line)
   return report.ok
+}
+
+/** Of a mistyped channel nothing was sent, and everything that was sent was received. */
+function checkChannels(named: readonly string[], known: readonly string[]): void {
+  const unknown = named.find((name) => !known.includes(name))
+  if (unknown === undefined) return
+  throw new AppError('invalid', `--complete: unknown channel "${visible(unknown)}"; known: ${known.join(', ')}`)
 }
 
 /**

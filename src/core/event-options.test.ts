@@ -1,5 +1,5 @@
 import { expect, suite, test } from 'vitest'
-import { collapseKeyOf } from './event-options.ts'
+import { collapseKeyOf, dedupeOf, orderingKeyOf } from './event-options.ts'
 import type { Event } from './event.ts'
 import type { EventType } from './event-type.ts'
 
@@ -13,6 +13,20 @@ const type: EventType = {
   collapse_path: 'data.job_id',
 }
 const event = (jobId: string | number): Event => ({ type: 'job.progress', data: { job_id: jobId } })
+
+suite('a key at the path of the type', () => {
+  test('is none where the data hold no text, or an empty one, which events of different facts share', () => {
+    const paths = { collapse_path: 'data.id', dedupe_path: 'data.id', ordering_path: 'data.id' }
+    const keysOf = (data: Event['data']) => {
+      const given = { type: 'job.progress', data }
+      const all = { ...type, ...paths }
+      return [collapseKeyOf(given, all), dedupeOf(given, all)?.key ?? null, orderingKeyOf(given, all)]
+    }
+
+    expect(keysOf({ id: 0 })).toEqual(['job.progress:0', '0', '0'])
+    for (const data of [{}, { id: null }, { id: {} }, { id: '' }]) expect(keysOf(data)).toEqual([null, null, null])
+  })
+})
 
 suite('a collapse key', () => {
   test('is that of the event, or made of its type and the value at the path', () => {

@@ -38,9 +38,22 @@ export function dedupeOf(event: Event, type: EventType): Dedupe | null {
   }
 }
 
+/**
+ * JSON numbers above 2^53 are read as one of their neighbours, so that events of different facts would have one key, and all
+ * but the first be taken for repetitions of it. Throws `invalid` that names the field.
+ */
+export function checkKeys(event: Event, { collapse_path, ordering_path, dedupe_path }: EventType): void {
+  for (const path of [collapse_path, ordering_path, dedupe_path]) {
+    const value = path === undefined ? undefined : valueAt(event, path)
+    if (path === undefined || typeof value !== 'number' || Math.abs(value) <= Number.MAX_SAFE_INTEGER) continue
+    throw invalidField(path, 'is too large a number to be told from its neighbours: send it as text')
+  }
+}
+
+/** An empty text names nothing: all events without a value would be one. */
 function keyAt(event: Event, path: string | undefined): string | null {
   const value = path === undefined ? undefined : valueAt(event, path)
-  return typeof value === 'string' || typeof value === 'number' ? String(value) : null
+  return (typeof value === 'string' && value !== '') || typeof value === 'number' ? String(value) : null
 }
 
 /** One character longer than any key that is kept as it is, so that the two never meet. */

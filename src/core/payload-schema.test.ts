@@ -122,6 +122,15 @@ suite('a schema', () => {
     expect(faults.map(({ field, message }) => `${field} ${message}`).join()).toContain(reason)
   })
 
+  test.each<[Json, string, string]>([
+    [object({ age: { type: 'text' } }), 'schema.properties.age.type', 'must be one of: "array", "boolean", '],
+    [{ type: 'string', maxLength: -1 }, 'schema.maxLength', 'must be at least 0'],
+    [{ type: 'object', required: 'id' }, 'schema.required', 'must be a list'],
+    [{ $schema: 'http://json-schema.org/draft-07/schema#', type: 5 }, 'schema.type', 'must be one of: '],
+  ])('%j is refused where it is wrong', (schema, field, message) => {
+    expect(schemaFaults(schema as JsonObject)).toContainEqual({ field, message: expect.stringContaining(message) })
+  })
+
   test('that doubles itself with each reference is refused', () => {
     const $defs: JsonObject = { d0: { type: 'string' } }
     for (let level = 1; level <= 30; level += 1) {

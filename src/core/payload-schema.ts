@@ -16,9 +16,12 @@ const MAX_FAULTS = 20
  */
 export function payloadFaults(schema: JsonObject, data: Json, prefix: string): FieldError[] {
   const validate = validatorOf(schema)
-  if (validate(data)) return []
+  return validate(data) ? [] : faultsOf(validate.errors ?? [], prefix)
+}
+
+function faultsOf(errors: readonly ErrorObject[], prefix: string): FieldError[] {
   const faults = new Map<string, FieldError>()
-  for (const error of validate.errors ?? []) {
+  for (const error of errors) {
     if (faults.size === MAX_FAULTS) break
     const fault = faultOf(error, prefix)
     faults.set(`${fault.field} ${fault.message}`, fault)
@@ -30,6 +33,8 @@ export function payloadFaults(schema: JsonObject, data: Json, prefix: string): F
 export function schemaFaults(schema: JsonObject): FieldError[] {
   const faults = schemaShapeFaults(schema)
   if (faults.length > 0) return faults
+  const ajv = compilerOf(schema)
+  if (ajv.validateSchema(schema) !== true) return faultsOf(ajv.errors ?? [], 'schema')
   try {
     validatorOf(schema)
     return []
@@ -38,12 +43,15 @@ export function schemaFaults(schema: JsonObject): FieldError[] {
   }
 }
 
+const compilerOf = ({ $schema }: JsonObject): Ajv =>
+  typeof $schema === 'string' && $schema.includes('draft-07') ? draft07 : draft2020
+
 const validators = new WeakMap<JsonObject, ValidateFunction>()
 
 function validatorOf(schema: JsonObject): ValidateFunction {
   const known = validators.get(schema)
   if (known) return known
-  const ajv = typeof schema.$schema === 'string' && schema.$schema.includes('draft-07') ? draft07 : draft2020
+  const ajv = compilerOf(schema)
   try {
     const validate = ajv.compile(schema as SchemaObject)
     validators.set(schema, validate)

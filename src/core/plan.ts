@@ -1,7 +1,7 @@
 import { invalidField, type AppError } from './errors.ts'
 import type { Cta, Event, Level } from './event.ts'
 import { LANES, PRIORITIES } from './event.ts'
-import { collapseKeyOf, dedupeOf, orderingKeyOf, type Dedupe } from './event-options.ts'
+import { checkKeys, collapseKeyOf, dedupeOf, orderingKeyOf, type Dedupe } from './event-options.ts'
 import type { EventType } from './event-type.ts'
 import type { Json, JsonObject } from './json.ts'
 import { valueAt } from './value-at.ts'
@@ -48,6 +48,7 @@ export type Plan = {
  * Throws `AppError('invalid')` naming the field when the event asks for what cannot be.
  */
 export function plan(event: Event, type: EventType, installed: ReadonlyMap<string, PlannableChannel>, now: Date): Plan {
+  checkKeys(event, type)
   const traces: PlannedTrace[] = []
   const channels = chooseChannels(event, type, installed, traces)
   const userIds = chooseRecipients(event, type, traces)

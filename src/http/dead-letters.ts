@@ -31,7 +31,7 @@ export const deadLetterRoutes =
   async (app) => {
     const tags = ['Dead letters']
     const read = { access: { scope: 'dead-letters:read' } } as const
-    const write = { access: { scope: 'dead-letters:write' } } as const
+    const write = { access: { scope: 'dead-letters:write' }, refusals: ['conflict'] } as const
     const params = z.strictObject({ job_id: z.string().max(100) })
 
     app.get('/api/v1/dead-letters', {

@@ -5,7 +5,7 @@ import { serverWith } from '../../test/http.ts'
 
 const app = serverWith(async (app) => {
   app.put('/things/:id', {
-    config: { access: { scope: 'events:write' } },
+    config: { access: { scope: 'events:write' }, refusals: ['conflict', 'mismatch'] },
     schema: {
       summary: 'Keep a thing',
       params: z.strictObject({ id: z.string() }),
@@ -30,7 +30,9 @@ suite('the description of the API', () => {
       size: { type: ['string', 'number'] },
       any: {},
     })
-    expect(Object.keys(put.responses)).toEqual(['204', '400', '401', '403', '404', '429', '503'])
+    const refusals = ['400', '401', '403', '404', '409', '413', '415', '422', '429', '503']
+    expect(Object.keys(put.responses)).toEqual(['204', ...refusals])
+    expect(Object.keys(document.paths['/mine'].get.responses)).toEqual(['400', '401', '403', '429', '503'])
   })
 
   test('refers to nothing that it does not hold', async () => {

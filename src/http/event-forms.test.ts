@@ -33,6 +33,7 @@ suite('the body of an event', () => {
 
   test('as a CloudEvent has an id that no other source and id give', () => {
     expect(cloudIdOf('/films', 'a#b')).toBe('/films#a#b')
+    expect(cloudIdOf('/films', '..')).toBe('/films#..')
     const ids = [
       ['a#b', 'c'],
       ['a', 'b#c'],
@@ -65,6 +66,11 @@ suite('the body of an event', () => {
       [{ field: 'title', message: 'Invalid input: expected string, received number' }],
     ],
     ['with a field too many', { ...event, tilte: 'x' }, [{ field: 'tilte', message: 'is not a known property' }]],
+    ...['.', '..'].map((id): [string, object, FieldError[]] => [
+      `with the id ${id}, which no address can hold`,
+      { ...event, id },
+      [{ field: 'id', message: 'must not be "." or "..": no address could name it' }],
+    ]),
     [
       'with no time where one should be',
       { ...event, send_after: 'tomorrow' },

@@ -21,7 +21,8 @@ const line = (max: number) => words(max).refine((text) => !/[\r\n\t]/.test(text)
 // eslint-disable-next-line no-control-regex -- these are what must not come in
 const FORBIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u202a-\u202e\u2066-\u2069]/
 
-const eventId = line(200)
+/** Clients take `.` and `..` out of an address, so that nobody could ask what became of such an event, or cancel it. */
+const eventId = line(200).refine((id) => id !== '.' && id !== '..', 'must not be "." or "..": no address could name it')
 const userId = z.union([line(200), z.int()]).transform(String)
 const time = timeText.transform((text) => new Date(text).toISOString())
 /** JSON it is already, as it came in a body, but a number too large for any program was read as infinite. */
@@ -96,7 +97,7 @@ export const domainForm = z
 export const cloudEventForm = z
   .looseObject({
     specversion: z.literal('1.0'),
-    id: eventId,
+    id: line(200),
     source: line(1000),
     type: line(100),
     time: time.optional(),

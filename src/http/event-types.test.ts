@@ -107,7 +107,7 @@ suite('an event type over HTTP', () => {
     ['a default channel that is not allowed', { channels: ['ws', 'email'], allowed_channels: ['ws'] }, ['channels[1]']],
     ['the lane of retries', { lane: 'retry' }, ['lane']],
     ['a remote reference', { schema: { $ref: 'https://example.com/x' } }, ['schema.$ref']],
-    ['a schema of nonsense', { schema: { type: 'nonsense' } }, ['schema']],
+    ['a schema of nonsense', { schema: { type: 'object', minProperties: -1 } }, ['schema.minProperties']],
     ['an endless pattern', { schema: { type: 'string', pattern: '(?=a)' } }, ['schema']],
     ['no time to live', { time_to_live_seconds: 0 }, ['time_to_live_seconds']],
   ])('with %s is refused', async (_, change, fields) => {

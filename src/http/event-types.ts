@@ -19,7 +19,7 @@ export const eventTypeRoutes =
   ({ db, eventTypes }: Pick<Ports, 'db' | 'eventTypes'>): FastifyPluginAsyncZod =>
   async (app) => {
     const tags = ['Event types']
-    const write = { access: { scope: 'event-types:write' } } as const
+    const write = { access: { scope: 'event-types:write' }, refusals: ['conflict'] } as const
     const read = { access: { scope: 'event-types:read' } } as const
     const params = z.strictObject({ type: typeName })
 

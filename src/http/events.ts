@@ -58,7 +58,8 @@ export const eventRoutes =
   async (app) => {
     let waiting = 0
     async function withinLimit<Result>(weight: number, work: () => Promise<Result>): Promise<Result> {
-      if (waiting + weight > maxWaitingAccepts) {
+      // A batch may be larger than all that may wait: alone it is taken, as it would come again for ever.
+      if (waiting > 0 && waiting + weight > maxWaitingAccepts) {
         throw new AppError('unavailable', 'Too many events are waiting to be stored; send this again', {
           retryAfterSeconds: 1,
         })
@@ -71,9 +72,12 @@ export const eventRoutes =
       }
     }
 
+    const accepting = { access: { scope: 'events:write' }, refusals: ['conflict', 'mismatch'] } as const
+
     app.post('/api/v1/events', {
-      config: { access: { scope: 'events:write' } },
+      config: accepting,
       schema: {
+        consumes: ['application/json', 'application/cloudevents+json'],
         summary: 'Accept an event',
         description:
           'Answers once the event and everything planned for it are stored. The same `Idempotency-Key`, or the same id ' +
@@ -97,7 +101,7 @@ export const eventRoutes =
     })
 
     app.post('/api/v1/events/batch', {
-      config: { access: { scope: 'events:write' } },
+      config: accepting,
       bodyLimit: BATCH_BODY_LIMIT_BYTES,
       schema: {
         summary: 'Accept up to 1,000 events together',
@@ -215,7 +219,8 @@ function readBatch(body: unknown): Incoming[] {
       return readEvent(item)
     } catch (error) {
       if (!(error instanceof AppError)) throw error
-      const fields = error.fields.map(({ field, message }) => ({ field: `events[${index}].${field}`, message }))
+      const item = `events[${index}]`
+      const fields = error.fields.map(({ field, message }) => ({ field: field ? `${item}.${field}` : item, message }))
       throw invalidFields(fields)
     }
   })

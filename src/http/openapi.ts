@@ -5,6 +5,13 @@ import { z } from 'zod'
 import type { Access } from './access.ts'
 import { problemSchema } from './problem.ts'
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** How a route refuses what is well-formed, for the document. */
+    refusals?: readonly (keyof typeof REFUSALS)[]
+  }
+}
+
 /** One route of the document, from its zod schemas: also who may call it, and how it answers errors. */
 export const openApiRoute: SwaggerTransform = (document) => {
   const { schema, url } = fromZod(document)
@@ -42,6 +49,14 @@ const zodToJsonConfig = { override }
 const fromZod = createJsonSchemaTransform({ zodToJsonConfig })
 const componentsFromZod = createJsonSchemaTransformObject({ zodToJsonConfig })
 
+const REFUSALS = {
+  conflict: {
+    status: 409,
+    says: 'It cannot be done as things are: `detail` says why. With `Retry-After`: send it again.',
+  },
+  mismatch: { status: 422, says: 'The `Idempotency-Key`, or the id, came before with another body.' },
+} as const
+
 type Answers = Record<string, unknown>
 
 /** Adds who may call a route, and how it answers errors. */
@@ -49,6 +64,7 @@ function withAccess(schema: FastifySchema, route: RouteOptions): FastifySchema {
   if (schema.hide) return schema
   const access = route.config?.access
   const isOpen = access === 'public'
+  const refusals = (route.config?.refusals ?? []).map((code) => REFUSALS[code])
   return {
     ...schema,
     security: securityOf(access),
@@ -58,6 +74,11 @@ function withAccess(schema: FastifySchema, route: RouteOptions): FastifySchema {
       ...(!isOpen && { 401: problem('Credentials are missing or not valid.') }),
       ...(!isOpen && { 403: problem('The caller may not do this.') }),
       ...(route.url.includes(':') && { 404: problem('There is none, or it is of somebody else.') }),
+      ...Object.fromEntries(refusals.map(({ status, says }) => [status, problem(says)])),
+      ...(schema.body !== undefined && {
+        413: problem('The body is too large.'),
+        415: problem('The `Content-Type` is not that of JSON.'),
+      }),
       429: problem('Too many requests: wait as long as `Retry-After` says.'),
       503: problem('Something this needs is away: try again after `Retry-After`.'),
     },

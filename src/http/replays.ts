@@ -22,7 +22,7 @@ export const replayRoutes =
     const params = z.strictObject({ id: z.string().max(100) })
 
     app.post('/api/v1/dead-letters/replay', {
-      config: { access: { scope: 'dead-letters:write' } },
+      config: { access: { scope: 'dead-letters:write' }, refusals: ['conflict', 'mismatch'] },
       schema: {
         tags,
         summary: 'Send all dead letters again that fit a filter',

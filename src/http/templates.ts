@@ -28,7 +28,7 @@ export const templateRoutes =
     await app.register(previewRoute(ports))
 
     app.post('/api/v1/templates', {
-      config: write,
+      config: { ...write, refusals: ['conflict'] },
       schema: {
         tags,
         summary: 'Create a template',
@@ -77,7 +77,7 @@ export const templateRoutes =
     })
 
     app.put('/api/v1/templates/:id', {
-      config: write,
+      config: { ...write, refusals: ['conflict'] },
       schema: {
         tags,
         summary: 'Change the words of a template: makes its next version',

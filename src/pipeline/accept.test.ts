@@ -167,6 +167,23 @@ suite('accepting an event', () => {
     expect(row?.seconds).toBe(60)
   })
 
+  test('counts from now how long it waits, also one that comes too late', async () => {
+    const past = '2020-03-01T09:30:00.000Z'
+
+    await accept(ports, '', incoming({ id: 'late', expires_at: past }))
+    await accept(
+      ports,
+      '',
+      incoming({ id: 'late-and-put-off', expires_at: past, send_after: '2020-03-01T09:00:00.000Z' }),
+    )
+
+    const waits = await database.db.query<{ seconds: number }>(
+      `select extract(epoch from now() - ready.run_at)::integer as seconds from ready join delivery using (id)
+       join event on event.id = delivery.event_id where event.event_id like 'late%'`,
+    )
+    expect(waits.map(({ seconds }) => seconds < 60)).toEqual([true, true])
+  })
+
   test('stores a batch as a whole or not at all', async () => {
     const before = await count('event')
     const good = incoming({ user_id: 'batch' })

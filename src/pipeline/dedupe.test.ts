@@ -111,6 +111,17 @@ suite('a dedupe key', () => {
     expect(row?.seconds).toBeLessThan(61)
   })
 
+  test('is never taken from a number so large that others are read as the same', async () => {
+    const [one, another] = JSON.parse('[1234567890123456788, 1234567890123456789]') as [number, number]
+    expect(one).toBe(another)
+
+    const refused = steps.accept(paidBy(one))
+
+    await expect(refused).rejects.toMatchObject({ code: 'invalid', fields: [{ field: 'data.order_id' }] })
+    expect(await steps.accept(paidBy(String(one)))).toMatchObject({ jobs_count: 1 })
+    expect(await eventIds()).toHaveLength(1)
+  })
+
   test('is won by exactly one of many that come at once, in several processes, alone and in batches', async () => {
     const answers = (
       await Promise.all([

@@ -87,6 +87,17 @@ suite('events with an ordering key', () => {
     expect(await violations(database.db)).toEqual([])
   })
 
+  test('wait for no turn once they are cancelled or superseded, also before that is carried out', async () => {
+    await acceptAll('abc', { a: { send_after: TOMORROW }, b: { collapse_key: 'k' }, c: { cancellation_key: 'k' } })
+
+    await steps.accept(event('d', { collapse_key: 'k' }))
+    await database.db.query(`insert into cancellation (company_id, cancellation_key, at) values ('', 'k', now())`)
+
+    expect(await statusOf('b')).toMatchObject({ status: 'SKIPPED', waits_for_turn: false })
+    expect(await statusOf('c')).toMatchObject({ status: 'CANCELLED', waits_for_turn: false })
+    expect(await statusOf('d')).toMatchObject({ status: 'PENDING', waits_for_turn: true })
+  })
+
   test('keep that order whatever the clocks of the processes say, also within a batch', async () => {
     for (const [index, id] of ['a', 'b', 'c', 'd'].entries()) await (index % 2 === 0 ? late : steps).accept(event(id))
     await late.acceptBatch([event('e'), event('f')])

@@ -2,6 +2,7 @@ import { pino } from 'pino'
 import { afterAll, beforeAll, expect, suite, test } from 'vitest'
 import { freshDatabase, type FreshDatabase } from '../../test/database.ts'
 import { bury } from '../../test/dead-letters.ts'
+import { logger } from '../log.ts'
 import { metrics } from '../metrics.ts'
 import { stopAccount } from '../store/account-bucket.ts'
 import { queueWatch } from './watch-queue.ts'
@@ -15,8 +16,8 @@ afterAll(() => database.close())
 suite('the watch over the queue', () => {
   test('shows its state in the metrics, and logs an alarm when it begins and when it is over', async () => {
     const { db } = database
-    const lines: { alarm?: string; level: number }[] = []
-    const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line) as { level: number }) })
+    const lines: { alarm: string; level: string; reason?: string }[] = []
+    const log = logger('info', { write: (line) => void lines.push(JSON.parse(line) as (typeof lines)[number]) })
     const gauges = metrics()
     const { turn } = queueWatch({ db, log, metrics: gauges })
     await bury(db, 2)
@@ -40,9 +41,10 @@ suite('the watch over the queue', () => {
     expect(text).toMatch(/^eventcenter_account_stopped_seconds\{account="sms"\} (59|60)/m)
     expect(text).toMatch(/^eventcenter_partitions_missing 0$/m)
     expect(lines.map(({ alarm, level }) => [alarm, level])).toEqual([
-      ['queue', 40],
-      ['queue', 30],
+      ['queue', 'warn'],
+      ['queue', 'info'],
     ])
+    expect(lines[0]?.reason).toMatch(/^the oldest due delivery of the channel email, lane p2p, waits for 9\d s/)
   })
 
   test('shows no old numbers while the database is away', async () => {

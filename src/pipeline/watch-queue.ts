@@ -20,7 +20,7 @@ export function queueWatch({ db, log, metrics }: Pick<Ports, 'db' | 'log' | 'met
 
       const alarms = alarmsOf(health)
       for (const { name, text } of alarms) {
-        if (!raised.has(name)) log.warn({ alarm: name, text }, 'alarm')
+        if (!raised.has(name)) log.warn({ alarm: name, reason: text }, 'alarm')
       }
       const names = new Set<string>(alarms.map(({ name }) => name))
       for (const name of raised.difference(names)) log.info({ alarm: name }, 'alarm is over')

@@ -202,8 +202,11 @@ function deliveryPart(
     returning id, company_id, campaign_id, channel, lane, priority, run_at${isOrdered ? ', thread' : ''})`
 }
 
-/** What would expire before it is due is looked at when it expires. */
-const DUE = 'least(greatest(now(), x.send_after::timestamptz), expiry.at), expiry.at'
+/**
+ * What would expire before it is due is looked at when it expires; never in the past, where it would seem to have waited
+ * since then.
+ */
+const DUE = 'greatest(now(), least(coalesce(x.send_after::timestamptz, now()), expiry.at)), expiry.at'
 const EXPIRY = `cross join lateral (
   select least(x.expires_at::timestamptz,
     greatest(now(), x.send_after::timestamptz) + make_interval(secs => x.time_to_live_seconds)) as at

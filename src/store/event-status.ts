@@ -49,6 +49,8 @@ export async function deliveriesOf(db: Queryable, rowId: string): Promise<Delive
       notification_id: uuidOf(notification_id),
       status,
       attempts_count: attempt,
+      // What was withdrawn stands in its thread until its turn comes, and waits for nothing.
+      waits_for_turn: isWaiting && row.waits_for_turn,
       run_at: isWaiting && !row.waits_for_turn ? later(run_at, stopped_until) : null,
     }
   })

@@ -122,6 +122,24 @@ suite('a body', () => {
   })
 })
 
+suite('the documentation', () => {
+  test('names each way in which an event is answered, and each type of its body', async () => {
+    const { paths } = (await server.call('GET', '/openapi.json')).body
+    const { responses, requestBody } = paths['/api/v1/events'].post
+
+    const refusals = ['400', '401', '403', '409', '413', '415', '422', '429', '503']
+    expect(Object.keys(responses)).toEqual(['200', '202', ...refusals])
+    expect(Object.keys(requestBody.content)).toEqual(['application/json', 'application/cloudevents+json'])
+  })
+
+  test('names the conflicts of whoever sends dead letters again', async () => {
+    const { paths } = (await server.call('GET', '/openapi.json')).body
+
+    expect(paths['/api/v1/dead-letters/{job_id}/retry'].post.responses).toHaveProperty('409')
+    expect(paths['/api/v1/dead-letters/replay'].post.responses).toMatchObject({ 409: {}, 422: {} })
+  })
+})
+
 suite('an address', () => {
   test.each([
     ['/api/v1/events/%00', 400],
