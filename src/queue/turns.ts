@@ -154,6 +154,11 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
     if (flow && since === EVER) flow.sweptAtMs = clockMs()
   }
 
+  /** A full claim says nothing of those that it did not come to: what it was to look at is left to the next one. */
+  function notReached(flow: KnownFlow | undefined): void {
+    if (flow) flow.lookedBehindAtMs = flow.lookedAtAllAtMs = -Infinity
+  }
+
   return {
     spans: (place, priorities, limit) =>
       priorities.flatMap((priority) => {
@@ -179,8 +184,10 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
       let [hasMore, left] = [total >= limit, limit]
       for (const span of spans) {
         const { priority, from, to, quota } = span
-        // A full claim says nothing of those that it did not come to.
-        if (left === 0) break
+        if (left === 0) {
+          notReached(shelfOf(place, priority).flows.get(from))
+          continue
+        }
         const its = taken.filter((one) => one.priority === priority && isBetween(one.flow, from, to))
         const count = sumOf(its)
         left -= count
