@@ -68,8 +68,8 @@ export async function runThrottledWorker(task: ThrottleTask): Promise<void> {
   const types = eventTypes({ db })
   const renderer = liquidRenderer()
   const ports = { db, queue, directory: databaseDirectory(db), channels, eventTypes: types, renderer, metrics, log }
-  const worker = startWorker(ports, { slots: 50, batchSize: 50, throttle: accounts }, (claim, signal, onOver) =>
-    deliver({ ...ports, channels: heeding[claim.lane] }, OPTIONS, claim, signal, onOver),
+  const worker = startWorker(ports, { slots: 50, batchSize: 50, throttle: accounts }, (claim, signal, hands) =>
+    deliver({ ...ports, channels: heeding[claim.lane] }, OPTIONS, claim, signal, hands),
   )
   const newLease = () => ({ leaseId: nextId(), workerId: randomUUID(), leaseSeconds: LEASE_SECONDS })
   const accepts = coalescedAccepts(db, queue, { ...worker.instant, newLease })

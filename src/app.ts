@@ -205,10 +205,10 @@ function runWorker(ports: Ports, config: Config, publicUrl: () => string, isEmbe
     alone: oneAtATime(),
   }
   const settings = { slots: config.WORKER_CONCURRENCY, batchSize: BATCH_SIZE, throttle: accounts }
-  const worker = startWorker(ports, settings, (claim, signal, onOver) => {
+  const worker = startWorker(ports, settings, (claim, signal, hands) => {
     const { channel, lane } = claim
     const onUnsent = (): void => accounts.giveBack({ channel, lane, count: 1 })
-    return deliver({ ...ports, channels: channels[lane] }, { ...options, onUnsent }, claim, signal, onOver)
+    return deliver({ ...ports, channels: channels[lane] }, { ...options, onUnsent }, claim, signal, hands)
   })
   const stop: Worker['stop'] = async (seconds) => {
     await worker.stop(seconds)

@@ -24,7 +24,7 @@ suite('the settings of an empty environment', () => {
       DEMO: true,
       DEFAULT_LOCALE: 'en',
       LOG_LEVEL: 'info',
-      LEASE_SECONDS: 30,
+      LEASE_SECONDS: 20,
       WORKER_CONCURRENCY: 50,
       RETRY_SECONDS: undefined,
       SHUTDOWN_SECONDS: 25,

@@ -99,8 +99,8 @@ export const coreSettings = {
     parse: required(oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent')),
   },
   LEASE_SECONDS: {
-    describe: 'How long a worker holds deliveries before others may take them over.',
-    default: '30',
+    describe: 'How long a worker holds deliveries before others may take them over, at most 10 seconds later.',
+    default: '20',
     parse: required(wholeNumber(5, 3600)),
   },
   UNCERTAIN_RESEND_SECONDS: {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { maxSlots, type Flow } from '../core/account.ts'
 import type { Lane } from '../core/event.ts'
 import { slotPool } from '../core/slot-pool.ts'
-import { turns } from '../core/turns.ts'
+import { fairShare } from '../core/fair-share.ts'
 import type { Grant } from '../queue/queue.ts'
 import type { TakenSlots } from '../store/account-bucket.ts'
 
@@ -98,7 +98,7 @@ export function accountTokens(flow: Flow, take: Take): AccountTokens {
 /** The slots that this process holds for one kind of messages, and takes anew when there are none. */
 function hand(flow: Flow, most: number, take: (wanted: number) => Promise<TakenSlots>) {
   const pool = slotPool()
-  const lanes = turns<Lane>()
+  const lanes = fairShare<Lane>()
   const bufferMs = Math.min(MAX_BUFFER_MS, BUFFERED_SLOTS * flow.intervalSeconds * 1000)
   const tickMs = flow.intervalSeconds * 1000 < TICK_MS ? TICK_MS : 0
   // Grows while everything is used, as what is taken and not used is lost to the others.

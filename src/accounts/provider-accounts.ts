@@ -62,9 +62,10 @@ export function providerAccounts(
     const askedAtMs = performance.now()
     const stops = await stoppedAccounts(db)
     for (const open of accounts.values()) {
+      const seconds = stops.find(({ account }) => account === open.key)?.seconds ?? 0
       // What was read before the database knew of a stop must not end it.
-      if (open.isUntold || open.toldAtMs > askedAtMs) continue
-      noteStop(open, stops.find(({ account }) => account === open.key)?.seconds ?? 0)
+      const mayBeOld = open.isUntold || open.toldAtMs > askedAtMs
+      noteStop(open, mayBeOld ? longer(open, seconds) : seconds)
     }
   }
   const refresh = (): void => void untilDone(readStops, 'stopped accounts not read, for now')
@@ -91,7 +92,7 @@ export function providerAccounts(
     const stop = await stopAccount(db, { account: account.key, channel: account.channel }, seconds)
     account.isUntold = false
     account.toldAtMs = performance.now()
-    noteStop(account, stop.seconds)
+    noteStop(account, longer(account, stop.seconds))
     if (stop.isNew) tell(account, stop.seconds, reason)
   }
 
@@ -149,7 +150,7 @@ export function providerAccounts(
       const account = accounts.get(channel)
       if (!account) return 0
       // At once here, and whatever becomes of the statement: what is being sent now would be refused as well.
-      noteStop(account, Math.max(seconds, millisecondsStopped(account) / 1000))
+      noteStop(account, longer(account, seconds))
       const isBeingTold = account.isUntold
       account.isUntold = true
       try {
@@ -189,5 +190,8 @@ function noteStop(account: Open, seconds: number): void {
 }
 
 const millisecondsStopped = ({ stoppedUntil }: Open): number => Math.max(0, stoppedUntil - performance.now())
+
+/** Answers do not come in the order in which they were given. */
+const longer = (account: Open, seconds: number): number => Math.max(seconds, millisecondsStopped(account) / 1000)
 
 const later = (ms: number) => ({ count: 0, retryAfterMs: Math.min(ms, LONGEST_WAIT_MS) })

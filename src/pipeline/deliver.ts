@@ -100,12 +100,13 @@ async function deliverOne(
   if (!result) return
 
   const fields = { deliveryId: delivery.id, channel: delivery.channel, outcome: result.state }
-  if (!(await record.finish(result))) {
-    ports.log.warn(fields, 'result refused: the lease was taken over')
-    return
-  }
+  const isRecorded = await record.finish(result)
   // The next of its thread is in the queue by now.
   if (delivery.is_ordered) ports.queue.wake(LANES_OF_TURNS.map((lane) => ({ channel: delivery.channel, lane })))
+  if (!isRecorded) {
+    ports.log.warn(fields, 'result not recorded: the lease is over, or the answer to an earlier try was lost')
+    return
+  }
   ports.metrics.deliveries.inc({ channel: delivery.channel, outcome: result.state })
   const reason = 'reason' in result ? { reason: result.reason } : {}
   // What went well is in the books and the metrics; a line for each would drown the others.

@@ -3,15 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { LANE_NAMES, type Lane } from '../core/event.ts'
 import type { Channel } from '../channels/channel.ts'
 import type { Ports } from '../ports.ts'
-import { claimLoop, type ClaimLoop, type Hands, type LoopOptions } from '../queue/claim-loop.ts'
+import { BACKOFF_MS, claimLoop, type ClaimLoop, type Hands, type LoopOptions } from '../queue/claim-loop.ts'
 import type { Claim, InstantLane, Place } from '../queue/queue.ts'
 
 /** How often idle places are looked at for work that nobody woke them for (a send_after, a retry). */
 const POLL_MS = 500
 /** A place that has neither looked for work nor ended any for so long is stuck: longer than any send may take. */
 const STUCK_MS = 90_000
-/** After a failed look (database away), so that an outage is not answered with a storm. */
-const BACKOFF_MS = 1000
 
 export type Worker = {
   /** For what this process accepts and may send at once. */

@@ -5,7 +5,7 @@ import { GATHER_MS } from '../core/coalesce.ts'
 import type { Claim, NextClaim, Place, Queue, Throttle } from './queue.ts'
 
 /** After a failed look (database away), so that an outage is not answered with a storm. */
-const BACKOFF_MS = 1000
+export const BACKOFF_MS = 1000
 /** Where a throttle grants nothing and does not say when to ask again. */
 const ASK_AGAIN_MS = 1000
 

@@ -61,7 +61,7 @@ suite('a process that could not listen when it started', () => {
       queues.push(queue)
       return queue
     }
-    const [deaf, other] = [open(atFirst), open(db.listen)]
+    const [deaf, other] = [open(atFirst), open((...given) => db.listen(...given))]
     const heard: unknown[] = []
     deaf.onWake((places) => heard.push(places))
 

@@ -12,14 +12,12 @@ import { RECOVER, RELEASE, RENEW, START } from './postgres-statements.ts'
 import { idsOf, resultRows, sentColumns } from './result-rows.ts'
 import { turns, type Span } from './turns.ts'
 
-/** Long enough for the other side to have shown the first copy to a person who may cancel. */
-const RESEND_AFTER_SECONDS = 300
-
 type Options = {
   db: Db
   nextId: () => string
   workerId: string
   leaseSeconds: number
+  /** Before a message that may have arrived is sent once more; at once unless said otherwise. */
   resendAfterSeconds?: number
   /** Other processes use the same queue: they are told of new work, and tell of theirs. */
   isShared?: boolean
@@ -36,7 +34,7 @@ export function postgresQueue({
   nextId,
   workerId,
   leaseSeconds,
-  resendAfterSeconds,
+  resendAfterSeconds = 0,
   isShared = false,
   clockMs,
 }: Options): Queue {
@@ -90,7 +88,10 @@ export function postgresQueue({
     try {
       return await answer
     } catch (error) {
-      db.query(RELEASE, [leaseId, null]).then(turn.forget, () => {})
+      db.query(RELEASE, [leaseId, null]).then(
+        () => turn.forget(),
+        () => {},
+      )
       throw error
     }
   }
@@ -159,11 +160,7 @@ export function postgresQueue({
 
     async recover(policies) {
       const resend = Object.keys(policies).filter((channel) => policies[channel]?.onUncertain === 'resend')
-      const [recovery] = await db.query<Recovery>(RECOVER, [
-        resend,
-        MAX_CRASHES,
-        resendAfterSeconds ?? RESEND_AFTER_SECONDS,
-      ])
+      const [recovery] = await db.query<Recovery>(RECOVER, [resend, MAX_CRASHES, resendAfterSeconds])
       const result = recovery ?? { returned: 0, resent: 0, held: 0, failed: 0 }
       if (result.returned > 0) {
         turn.forget()

@@ -142,8 +142,8 @@ export type Queue = {
   /** Records results, each once. Returns the ids that were recorded; none when the lease is over. The last one ends it. */
   finish(leaseId: string, results: Result[], options?: FinishOptions): Promise<string[]>
   /**
-   * `finish` and `claim` in one commit. Should it fail, or its answer be lost, the results are recorded again by `finish`,
-   * and what it may have claimed goes back.
+   * `finish` and `claim` in one commit. Should it fail, or its answer be lost, the results are to be recorded
+   * again, by either; what it may have claimed goes back.
    */
   finishAndClaim(
     leaseId: string,

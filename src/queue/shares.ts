@@ -18,6 +18,7 @@ export type Share<One> = { of: One | null; quota: number }
  * Who gets how much of a claim, in the order in which they are served: who got least is first. Companies share equally,
  * however many campaigns each of them has, and so do the campaigns within each company. Those who seldom have anything
  * come on top: what they leave goes to the last of those who always do, and if they take it, he is first the next time.
+ * Their times are raised to those of the others, in what is given: nobody saves up what he did not need.
  */
 export function shares<One extends Flow>(flows: readonly One[], newcomers: Company, limit: number): Share<One>[] {
   const companies = [...Map.groupBy(flows, ({ company }) => company)]

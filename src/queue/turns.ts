@@ -154,11 +154,6 @@ export function turns(clockMs: () => number = () => performance.now()): Turns {
     if (flow && since === EVER) flow.sweptAtMs = clockMs()
   }
 
-  /** A full claim says nothing of those that it did not come to: what it was to look at is left to the next one. */
-  function notReached(flow: KnownFlow | undefined): void {
-    if (flow) flow.lookedBehindAtMs = flow.lookedAtAllAtMs = -Infinity
-  }
-
   return {
     spans: (place, priorities, limit) =>
       priorities.flatMap((priority) => {
@@ -234,3 +229,8 @@ const sumOf = (taken: readonly Taken[]): number => taken.reduce((sum, { count })
 
 const isBetween = (flow: string, from: string, to: string): boolean =>
   from === to ? flow === from : BigInt(flow) >= BigInt(from) && BigInt(flow) <= BigInt(to)
+
+/** A full claim says nothing of those that it did not come to: what it was to look at is left to the next one. */
+function notReached(flow: KnownFlow | undefined): void {
+  if (flow) flow.lookedBehindAtMs = flow.lookedAtAllAtMs = -Infinity
+}

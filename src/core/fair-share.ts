@@ -1,5 +1,5 @@
 /** Shares out what there is too little of, so that nobody who asks again and again keeps it from the others. */
-export type Turns<Who> = {
+export type FairShare<Who> = {
   /** How many of `available` he may have. None: it is another's turn, or there are none; he asks again a little later. */
   share: (who: Who, available: number, now: number) => number
   /** He has no use for any now. */
@@ -10,7 +10,7 @@ export type Turns<Who> = {
 const YIELD_MS = 15
 
 /** Takes turns among those who came in vain. `now` in milliseconds. */
-export function turns<Who>(): Turns<Who> {
+export function fairShare<Who>(): FairShare<Who> {
   const waiting = new Set<Who>()
   let lastServed: Who | undefined
   let yieldingSince: number | null = null

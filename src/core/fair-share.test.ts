@@ -1,15 +1,15 @@
 import { expect, suite, test } from 'vitest'
-import { turns } from './turns.ts'
+import { fairShare } from './fair-share.ts'
 
-suite('turns', () => {
+suite('a fair share', () => {
   test('give everything to him who is alone', () => {
-    const { share } = turns<string>()
+    const { share } = fairShare<string>()
 
     expect([share('a', 5, 0), share('a', 1, 1), share('a', 1, 2)]).toEqual([5, 1, 1])
   })
 
   test('alternate where there is one at a time', () => {
-    const { share } = turns<string>()
+    const { share } = fairShare<string>()
     const served: string[] = []
     for (let now = 0; now < 200; now += 33) {
       let left = 1
@@ -25,7 +25,7 @@ suite('turns', () => {
   })
 
   test('divide what there is more of', () => {
-    const { share } = turns<string>()
+    const { share } = fairShare<string>()
     share('b', 0, 0)
 
     expect(share('a', 7, 0)).toBe(4)
@@ -34,7 +34,7 @@ suite('turns', () => {
   })
 
   test('are missed by him who does not come', () => {
-    const { share } = turns<string>()
+    const { share } = fairShare<string>()
     share('a', 1, 0)
     share('b', 0, 0)
 
@@ -42,7 +42,7 @@ suite('turns', () => {
   })
 
   test('are left by him who needs nothing', () => {
-    const { share, leave } = turns<string>()
+    const { share, leave } = fairShare<string>()
     share('a', 1, 0)
     share('b', 0, 0)
     leave('b')
