@@ -21,10 +21,13 @@ afterAll(() => database.close())
 let keys = 0
 const newAccount = (limits: Omit<Account, 'key'> = {}): Account => ({ key: `email:${(keys += 1)}`, ...limits })
 
-/** Another process's view of an account. Counts the statements that it costs; what it reads is `answered` late. */
+/**
+ * Another process's view of an account. Counts the statements that it costs; what it reads is `answered` late, and the
+ * statement of the number `fails` fails.
+ */
 function open(
   account: Account | undefined,
-  { reservePercent = 20, isShared = false, isDeafAtFirst = false, answered = Promise.resolve() } = {},
+  { reservePercent = 20, isShared = false, isDeafAtFirst = false, answered = Promise.resolve(), fails = 0 } = {},
 ) {
   const lines: string[] = []
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
@@ -35,6 +38,7 @@ function open(
     ...own,
     query: async <Row>(sql: string, params?: readonly unknown[]) => {
       statements += 1
+      if (statements === fails) throw new AppError('unavailable', 'The database is overloaded')
       const rows = await own.query<Row>(sql, params)
       if (sql.startsWith('select')) await answered
       return rows
@@ -274,6 +278,18 @@ suite('an account whose provider says wait', () => {
     expect(grant).toEqual({ count: 0, retryAfterMs: 5000 })
     await expect.poll(() => other.accounts.secondsStopped('email'), { timeout: 5000 }).toBeGreaterThan(50)
     expect(one.accounts.secondsStopped('email')).toBeGreaterThan(50)
+  })
+
+  test('is stopped for as long as it said last, also when the database heard only of the first', async () => {
+    const account = newAccount()
+    const [one, other] = [open(account, { fails: 3 }), open(account, { isShared: true })]
+    await expect.poll(one.statements).toBe(1)
+
+    await Promise.all([one.accounts.stop('email', 60, '421 too much'), one.accounts.stop('email', 3600, '421 go away')])
+
+    await expect.poll(() => other.accounts.secondsStopped('email'), { timeout: 5000 }).toBeGreaterThan(3000)
+    await one.accounts.grant(place('broadcast', 1))
+    expect(one.accounts.secondsStopped('email')).toBeGreaterThan(3000)
   })
 
   test('is heard of also where nobody could listen at first', async () => {

@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Channel } from '../channels/channel.ts'
 import { flowOf, type Account } from '../core/account.ts'
+import { coalesced } from '../core/coalesce.ts'
 import type { Db } from '../db/db.ts'
 import type { Metrics } from '../metrics.ts'
 import { ACCOUNT_STOPS, stopAccount, stoppedAccounts, takeSlots } from '../store/account-bucket.ts'
@@ -22,9 +23,10 @@ type Open = Account & {
   channel: string
   tokens: AccountTokens | null
   stoppedUntil: number
-  /** The database does not know of this process's last stop yet. */
-  isUntold: boolean
+  /** Until when the database knows that it is stopped. */
+  knownUntil: number
   toldAtMs: number
+  isBeingTold: boolean
 }
 
 /** Then it is asked anew, so that a stop that somebody ends by hand is over soon. */
@@ -45,13 +47,13 @@ export function providerAccounts(
   for (const [channel, { account }] of channels) {
     if (!account) continue
     const { key, perSecond } = account
-    const open: Open = { ...account, channel, tokens: null, stoppedUntil: 0, isUntold: false, toldAtMs: 0 }
+    const open: Open = { ...account, channel, tokens: null, ...UNSTOPPED }
     if (perSecond !== undefined) {
       const flow = flowOf({ ...account, perSecond }, reservePercent)
       open.tokens = accountTokens(flow, async (wanted, isForPerson) => {
         const taken = await takeSlots(db, { account: key, channel }, flow, wanted, isForPerson)
         // An answer that was on its way while the account was stopped must not end the stop.
-        if (taken.stoppedSeconds > 0) noteStop(open, taken.stoppedSeconds)
+        if (taken.stoppedSeconds > 0) noteRead(open, taken.stoppedSeconds, isUntold(open))
         return taken
       })
     }
@@ -64,11 +66,17 @@ export function providerAccounts(
     for (const open of accounts.values()) {
       const seconds = stops.find(({ account }) => account === open.key)?.seconds ?? 0
       // What was read before the database knew of a stop must not end it.
-      const mayBeOld = open.isUntold || open.toldAtMs > askedAtMs
-      noteStop(open, mayBeOld ? longer(open, seconds) : seconds)
+      noteRead(open, seconds, isUntold(open) || open.toldAtMs > askedAtMs)
     }
   }
-  const refresh = (): void => void untilDone(readStops, 'stopped accounts not read, for now')
+  const reading = coalesced(
+    async (calls: undefined[]) => {
+      await untilDone(readStops, 'stopped accounts not read, for now')
+      return calls
+    },
+    { maxInputs: Number.MAX_SAFE_INTEGER, maxRunning: 1 },
+  )
+  const refresh = (): void => void reading(undefined)
   const listening =
     isShared && accounts.size > 0
       ? untilDone(() => db.listen(ACCOUNT_STOPS, refresh, refresh), 'stops of other processes are not heard, for now')
@@ -90,20 +98,22 @@ export function providerAccounts(
 
   async function tellDatabase(account: Open, seconds: number, reason: string): Promise<void> {
     const stop = await stopAccount(db, { account: account.key, channel: account.channel }, seconds)
-    account.isUntold = false
-    account.toldAtMs = performance.now()
     noteStop(account, longer(account, stop.seconds))
+    account.toldAtMs = performance.now()
+    account.knownUntil = account.toldAtMs + stop.seconds * 1000
     if (stop.isNew) tell(account, stop.seconds, reason)
   }
 
   /** The others go on until they hear of it. */
   async function tellLater(account: Open, reason: string): Promise<void> {
-    while (account.isUntold && millisecondsStopped(account) > 0) {
+    if (account.isBeingTold) return
+    account.isBeingTold = true
+    for (;;) {
       await sleep(AGAIN_MS, undefined, { signal: closing.signal, ref: false }).catch(() => {})
-      if (closing.signal.aborted) return
+      if (closing.signal.aborted || !isUntold(account)) break
       await tellDatabase(account, millisecondsStopped(account) / 1000, reason).catch(() => {})
     }
-    account.isUntold = false
+    account.isBeingTold = false
   }
 
   function tell({ key, channel }: Open, seconds: number, reason: string): void {
@@ -151,8 +161,6 @@ export function providerAccounts(
       if (!account) return 0
       // At once here, and whatever becomes of the statement: what is being sent now would be refused as well.
       noteStop(account, longer(account, seconds))
-      const isBeingTold = account.isUntold
-      account.isUntold = true
       try {
         await tellDatabase(account, seconds, reason)
       } catch (error) {
@@ -160,7 +168,7 @@ export function providerAccounts(
           { err: error, account: account.key, channel, reason },
           'provider account stopped in this process only, for now',
         )
-        if (!isBeingTold) void tellLater(account, reason)
+        void tellLater(account, reason)
       }
       return millisecondsStopped(account) / 1000
     },
@@ -187,6 +195,17 @@ export function providerAccounts(
 function noteStop(account: Open, seconds: number): void {
   if (seconds > 0) account.tokens?.drop()
   account.stoppedUntil = seconds > 0 ? performance.now() + seconds * 1000 : 0
+}
+
+const UNSTOPPED = { stoppedUntil: 0, knownUntil: 0, toldAtMs: 0, isBeingTold: false }
+
+/** The database knows of no stop, or of a shorter one. */
+const isUntold = ({ stoppedUntil, knownUntil }: Open): boolean =>
+  stoppedUntil > performance.now() && stoppedUntil > knownUntil
+
+function noteRead(account: Open, seconds: number, mayBeOld: boolean): void {
+  noteStop(account, mayBeOld ? longer(account, seconds) : seconds)
+  if (!mayBeOld) account.knownUntil = account.stoppedUntil
 }
 
 const millisecondsStopped = ({ stoppedUntil }: Open): number => Math.max(0, stoppedUntil - performance.now())

@@ -98,6 +98,8 @@ suite('a schema', () => {
   const REFUSED: [string, Json, string][] = [
     ['an unknown keyword', { typo: 1 }, 'typo'],
     ['an unknown type', { type: 'text' }, 'type'],
+    ['a draft by another address', { $schema: 'https://json-schema.org/draft-07/schema#' }, 'schema.$schema must be'],
+    ['the new one as well', { $schema: 'http://json-schema.org/draft/2020-12/schema' }, 'schema.$schema must be'],
     ['an unknown format', { type: 'string', format: 'regex' }, 'format'],
     ['a remote reference', { $ref: 'https://example.com/schema' }, 'must lead into this schema'],
     ['a reference to nowhere', { $ref: '#/$defs/nothing' }, 'nothing'],

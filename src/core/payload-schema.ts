@@ -33,9 +33,9 @@ function faultsOf(errors: readonly ErrorObject[], prefix: string): FieldError[] 
 export function schemaFaults(schema: JsonObject): FieldError[] {
   const faults = schemaShapeFaults(schema)
   if (faults.length > 0) return faults
-  const ajv = compilerOf(schema)
-  if (ajv.validateSchema(schema) !== true) return faultsOf(ajv.errors ?? [], 'schema')
   try {
+    const ajv = compilerOf(schema)
+    if (ajv.validateSchema(schema) !== true) return faultsOf(ajv.errors ?? [], 'schema')
     validatorOf(schema)
     return []
   } catch (error) {

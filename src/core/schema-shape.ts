@@ -25,7 +25,8 @@ const REFUSED: Record<string, string> = {
   $data: 'is not supported',
   $async: 'is not supported',
 }
-const DRAFTS = /^https?:\/\/json-schema\.org\/(?:draft\/2020-12|draft-07)\/schema#?$/
+/** As the drafts themselves write it. */
+const DRAFTS = /^(?:https:\/\/json-schema\.org\/draft\/2020-12|http:\/\/json-schema\.org\/draft-07)\/schema#?$/
 
 /**
  * Why a schema may not be compiled: it is too large, leads outside itself, or references itself, so that checking a small
@@ -35,7 +36,10 @@ export function schemaShapeFaults(schema: JsonObject): FieldError[] {
   if (JSON.stringify(schema).length > MAX_SCHEMA_BYTES) return fault(`must be at most ${MAX_SCHEMA_BYTES / 1024} KB`)
   if (depth(schema) > MAX_DEPTH) return fault(`must be at most ${MAX_DEPTH} levels deep`)
   if (schema.$schema !== undefined && !(typeof schema.$schema === 'string' && DRAFTS.test(schema.$schema))) {
-    return fault('must be draft 2020-12 or draft-07', 'schema.$schema')
+    return fault(
+      'must be https://json-schema.org/draft/2020-12/schema or http://json-schema.org/draft-07/schema',
+      'schema.$schema',
+    )
   }
   const faults: FieldError[] = []
   visit(schema, 'schema', faults)

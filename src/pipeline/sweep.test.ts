@@ -35,6 +35,7 @@ suite('a sweep of ended leases', () => {
   test('lets the living first record what they sent while the database was away', async () => {
     const process = open()
     const { queue, sweep } = process
+    await sweep.turn()
     const [id] = await addDeliveries(database.db, nextId, 1)
     const claim = await queue.claim(PLACE, 1, { asStarted: true })
     await endLeases()
@@ -49,8 +50,21 @@ suite('a sweep of ended leases', () => {
     expect(recorded).toEqual([id])
   })
 
+  test('lets them do so also when it has just started: nobody knows what was before', async () => {
+    const { queue, sweep } = open()
+    const [id] = await addDeliveries(database.db, nextId, 1)
+    const claim = await queue.claim(PLACE, 1, { asStarted: true })
+    await endLeases()
+
+    await sweep.turn()
+    const recorded = await queue.finish(claim!.leaseId, [{ id: id!, state: 'sent' }])
+
+    expect(recorded).toEqual([id])
+  })
+
   test('takes over what is over soon after that', async () => {
     const process = open()
+    await process.sweep.turn()
     await addDeliveries(database.db, nextId, 1)
     await process.queue.claim(PLACE, 1)
     await endLeases()
@@ -70,6 +84,7 @@ suite('a sweep of ended leases', () => {
     for (let n = 0; n < 250; n++) await queue.claim(PLACE, 1, { asStarted: n % 2 === 0 })
     await endLeases()
 
+    await sweep.turn()
     await sweep.turn()
 
     expect(await database.db.query('select from lease')).toEqual([])

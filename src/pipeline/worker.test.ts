@@ -265,7 +265,10 @@ suite('a worker', () => {
     expect(most).toBe(2)
   })
 
-  test('hears of work that comes while all its slots wait for such a claim', async () => {
+  test.each([
+    ['in its place', [{ channel: 'email', lane: 'p2p' } as const]],
+    ['somewhere', null],
+  ])('hears of work %s that comes while all its slots wait for such a claim', async (_, places) => {
     const real = open()
     const ids = await addDeliveries(database.db, nextId, 4)
     const queue: Queue = {
@@ -275,7 +278,7 @@ suite('a worker', () => {
         const answer = await real.finishAndClaim(leaseId, results, next, options)
         if (answer.claim === null && ids.length === 4) {
           ids.push(...(await addDeliveries(database.db, nextId, 1)))
-          real.wake([{ channel: 'email', lane: 'p2p' }])
+          real.wake(places ?? undefined)
           await sleep(10) // the loop hears of it
         }
         return answer

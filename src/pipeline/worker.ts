@@ -48,6 +48,8 @@ export function startWorker(
   const stopListening = queue.onWake((woken) => {
     for (const place of woken ?? []) loops.get(nameOf(place))?.nudge()
     if (woken) return
+    // The poll asks on behalf of those that wait.
+    for (const loop of loops.values()) if (!loop.isIdle()) loop.nudge()
     isPollWanted = true
     pollNow?.()
   })
@@ -77,6 +79,7 @@ export function startWorker(
   }
 
   const polling = poll()
+  const allDone = () => Promise.all([...loops.values()].map((loop) => loop.done()))
   const instantLoop = (channel: string): ClaimLoop | undefined => loops.get(nameOf({ channel, lane: 'p2p' }))
 
   return {
@@ -100,9 +103,11 @@ export function startWorker(
       stopping.abort()
       stopListening()
       const giveUp = setTimeout(() => abandoning.abort(), seconds * 1000)
-      await Promise.all([polling, ...[...loops.values()].map(({ done }) => done)])
+      await Promise.all([polling, allDone()])
+      // What an accept reserved slots for may have come to a place that was done already.
+      await allDone()
       clearTimeout(giveUp)
-      // What an accept reserved slots for may come after all others: nobody would wait for it, and it goes back.
+      // Nobody would wait for what comes even later, and it goes back.
       abandoning.abort()
     },
   }

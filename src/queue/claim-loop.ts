@@ -65,8 +65,8 @@ export type ClaimLoop = {
   take(claim: Claim): void
   /** Work that waits for nobody else needs no slot. */
   show(claim: Claim): void
-  /** Resolves when it was stopped and everything that it handed out is over. */
-  done: Promise<void>
+  /** Resolves when it was stopped and everything that it handed out by then is over. */
+  done(): Promise<void>
 }
 
 /** Does nothing until it is nudged; ends after `stopping`. */
@@ -155,7 +155,8 @@ export function claimLoop(
     return {
       claim: { place, limit, options: { asStarted } },
       take(claim) {
-        hasMore = claim?.hasMore ?? false
+        // That there is none was so when it was asked; a look that began later may know better.
+        if (claim?.hasMore) hasMore = true
         giveBack(limit - (claim?.deliveries.length ?? 0))
         if (hasMore) stir?.()
         if (claim) take(claim)
@@ -208,12 +209,17 @@ export function claimLoop(
         hasMore = true
       }
     }
+  }
+
+  async function done(): Promise<void> {
+    await looping
     while (running.size > 0) await Promise.all(running)
   }
 
   const pause = (ms: number): Promise<void> => sleep(ms, undefined, { signal: stopping }).catch(() => {})
 
   stopping.addEventListener('abort', nudge, { once: true })
+  const looping = loop()
   return {
     place,
     asStarted,
@@ -235,6 +241,6 @@ export function claimLoop(
     },
     take: (claim) => take(claim),
     show: (claim) => take(claim, 0),
-    done: loop(),
+    done,
   }
 }

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { MAX_CRASHES } from '../core/delivery-life.ts'
 import { LANES, PRIORITIES } from '../core/event.ts'
 import type { Db } from '../db/db.ts'
@@ -11,6 +12,8 @@ import { finishAndClaimStatement, finishStatement, type Finish } from './postgre
 import { RECOVER, RELEASE, RENEW, START } from './postgres-statements.ts'
 import { idsOf, resultRows, sentColumns } from './result-rows.ts'
 import { turns, type Span } from './turns.ts'
+
+const RELEASE_AGAIN_MS = 500
 
 type Options = {
   db: Db
@@ -44,6 +47,7 @@ export function postgresQueue({
   const numbers = new Map<string, number>()
   /** How many were made in each place. */
   const claims = new Map<string, number>()
+  const closing = new AbortController()
 
   async function numbersOf(channels: readonly string[]): Promise<number[]> {
     if (!channels.every((channel) => numbers.has(channel))) {
@@ -88,11 +92,24 @@ export function postgresQueue({
     try {
       return await answer
     } catch (error) {
-      db.query(RELEASE, [leaseId, null]).then(
-        () => turn.forget(),
-        () => {},
-      )
+      void releaseUnheard(leaseId, null)
       throw error
+    }
+  }
+
+  /** The database is mostly away just then. A lease that somebody took over meanwhile is not touched. */
+  async function releaseUnheard(leaseId: string, notBegun: readonly string[] | null): Promise<void> {
+    for (
+      const giveUpAtMs = performance.now() + leaseSeconds * 1000;
+      performance.now() < giveUpAtMs && !closing.signal.aborted;
+    ) {
+      try {
+        await db.query(RELEASE, [leaseId, notBegun])
+        turn.forget()
+        return
+      } catch {
+        await sleep(RELEASE_AGAIN_MS, undefined, { ref: false })
+      }
     }
   }
 
@@ -153,6 +170,8 @@ export function postgresQueue({
       turn.forget()
     },
 
+    releaseUnheard: (leaseId, notBegun) => void releaseUnheard(leaseId, notBegun),
+
     async renew(leaseId) {
       const rows = await db.query(RENEW, [leaseId, leaseSeconds])
       return rows.length > 0
@@ -188,6 +207,7 @@ export function postgresQueue({
     },
 
     async close() {
+      closing.abort()
       wakes.removeAllListeners()
       await others?.close()
     },

@@ -156,6 +156,8 @@ export type Queue = {
    * what it began of a lease that was taken as started, and of what it noted without hearing the answer.
    */
   release(leaseId: string, notBegun?: readonly string[]): Promise<void>
+  /** The same for what was claimed as far as anybody knows, as nobody heard the answer; tried until the lease is over. */
+  releaseUnheard(leaseId: string, notBegun: readonly string[]): void
   /** Prolongs the lease; false when it is over already. */
   renew(leaseId: string): Promise<boolean>
   /** Takes over what dead workers held: returns it to the queue, or treats it by its channel's policy. */

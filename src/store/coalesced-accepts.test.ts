@@ -268,12 +268,12 @@ suite('what is sent at once', () => {
   })
 
   test('goes back to the queue, and counts as begun no more, where nobody knows whether it was stored', async () => {
-    const opened = open({ freeSlots: 5, db: deaf() })
+    const opened = open({ freeSlots: 5, db: deaf(), queueDb: awayAtFirst() })
     const event = rows({ channels: ['mail', 'inbox'] })
 
     await expect(opened.accepts.store(event)).rejects.toMatchObject({ code: 'unavailable' })
 
-    await expect.poll(() => idsIn('ready')).toEqual(event.deliveries.map(({ id }) => id))
+    await expect.poll(() => idsIn('ready'), { timeout: 3000 }).toEqual(event.deliveries.map(({ id }) => id))
     expect(await database.db.query('select from lease')).toEqual([])
     expect([opened.freeSlots, opened.ran, opened.shown]).toEqual([5, [], []])
   })
@@ -288,12 +288,23 @@ function deaf(): Db {
   return { ...database.db, query, stream: { query } }
 }
 
+/** Refuses the first statement. */
+function awayAtFirst(): Db {
+  let statements = 0
+  const query: Db['query'] = async (...given) => {
+    if (statements++ === 0) throw new AppError('unavailable', 'The database is away')
+    return database.db.query(...given)
+  }
+  return { ...database.db, query }
+}
+
 /** The accepts of a process with so many free slots; none at all: it sends nothing itself. */
 function open({
   freeSlots,
   notice = null,
   db = database.db,
-}: { freeSlots?: number; notice?: Notice | null; db?: Db } = {}) {
+  queueDb = database.db,
+}: { freeSlots?: number; notice?: Notice | null; db?: Db; queueDb?: Db } = {}) {
   const opened = { wakes: 0, told: 0, freeSlots: freeSlots ?? 0, shown: [] as Claim[], ran: [] as Claim[] }
   const lane: InstantLane = {
     reserve(_channel, count) {
@@ -314,7 +325,7 @@ function open({
     opened.wakes += 1
     if (areOthersTold) opened.told += 1
   }
-  const queue = postgresQueue({ db: database.db, nextId, workerId: randomUUID(), leaseSeconds: 30 })
+  const queue = postgresQueue({ db: queueDb, nextId, workerId: randomUUID(), leaseSeconds: 30 })
   return Object.assign(opened, { accepts: coalescedAccepts(db, { ...queue, wake, notice: () => notice }, lane) })
 }
 

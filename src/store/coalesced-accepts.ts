@@ -42,7 +42,7 @@ const REPEATING_MS = 1000
  */
 export function coalescedAccepts(
   db: Pick<Db, 'query' | 'stream'>,
-  queue: Pick<Queue, 'wake' | 'notice' | 'release'>,
+  queue: Pick<Queue, 'wake' | 'notice' | 'releaseUnheard'>,
   instant: InstantLane,
 ): Accepts {
   let waiting: Waiting[] = []
@@ -115,7 +115,7 @@ export function coalescedAccepts(
     } catch (error) {
       claims.giveUp()
       // Where only the answer is lost, it was stored as claimed and nobody has begun it: it must not count as begun.
-      if (isAway(error)) for (const { leaseId, ids } of claims.leases) queue.release(leaseId, [...ids]).catch(() => {})
+      if (isAway(error)) for (const { leaseId, ids } of claims.leases) queue.releaseUnheard(leaseId, [...ids])
       await eachAlone(group, error)
     } finally {
       inFlight -= 1

@@ -3,17 +3,15 @@ export type InTurn = <Result>(urgency: Urgency, signal: AbortSignal, work: () =>
 
 export type Urgency = 'urgent' | 'patient'
 
-/** So many urgent ones come before the patient, who would wait for ever where the urgent are too many for the places. */
-const URGENT_IN_A_ROW = 4
-
 /**
- * Has so many places. A place that becomes free is for who waits longest, the urgent first, whenever they came. Whose signal
- * comes while he waits is rejected in the words of nodemailer.
+ * Has so many places. A place that becomes free is for who waits longest, in turn of the urgent, whenever they came, and of
+ * the patient, who would give up waiting where the urgent are too many. Whose signal comes while he waits is rejected in the
+ * words of nodemailer.
  */
 export function urgentFirst(places: number): InTurn {
   const waiting: Record<Urgency, Set<() => void>> = { urgent: new Set(), patient: new Set() }
   let free = places
-  let inARow = 0
+  let next: Urgency = 'urgent'
 
   async function place(urgency: Urgency, signal: AbortSignal): Promise<void> {
     if (free > 0) {
@@ -37,13 +35,13 @@ export function urgentFirst(places: number): InTurn {
 
   /** The place goes on to the next, or is free. */
   function leave(): void {
-    const order: Urgency[] = inARow < URGENT_IN_A_ROW ? ['urgent', 'patient'] : ['patient', 'urgent']
-    for (const urgency of order) {
-      const [next] = waiting[urgency]
-      if (!next) continue
-      waiting[urgency].delete(next)
-      inARow = urgency === 'urgent' ? inARow + 1 : 0
-      next()
+    const other = next === 'urgent' ? 'patient' : 'urgent'
+    for (const urgency of [next, other] as const) {
+      const [first] = waiting[urgency]
+      if (!first) continue
+      waiting[urgency].delete(first)
+      next = urgency === 'urgent' ? 'patient' : 'urgent'
+      first()
       return
     }
     free += 1
