@@ -496,6 +496,18 @@ export function queueContract(name: string, fresh: () => Promise<QueueFixture>):
       expect(await claimAll(queue, 'retry')).toEqual([])
     })
 
+    test('prolongs a lease whose time is over as long as nobody took it over', async () => {
+      const [id] = await fixture.add(1)
+      const claim = (await queue.claim(at('p2p'), 10))!
+      await endLeases()
+
+      expect(await queue.renew(claim.leaseId)).toBe(true)
+      await endLeases()
+      expect(await queue.start(claim.leaseId, [id!])).toEqual([id])
+
+      expect(await queue.recover(HOLD)).toEqual({ returned: 0, resent: 0, held: 0, failed: 0 })
+    })
+
     test('refuses the late result of a worker whose lease was taken over', async () => {
       const [id] = await fixture.add(1)
       const claim = (await queue.claim(at('p2p'), 10))!

@@ -20,6 +20,9 @@ export type Recorder = {
 /** A database that is away must not make a known outcome unknown. */
 const RECORD_AGAIN_MS = 500
 
+/** Sooner than a sweep comes again: after an outage the living are quicker than those who would take over from them. */
+const MAX_RENEWAL_MS = 4000
+
 export type RecorderOptions = {
   /** Also how long results are tried to be recorded; while the database is away, as long as it takes. */
   leaseSeconds: number
@@ -60,7 +63,7 @@ export function recorder(
     if (isHeld) heldUntil = leaseFrom(renewedAtMs)
     return isHeld
   }
-  const renewal = setInterval(() => void renew().catch(onRenewalFailed), leaseMs / 3)
+  const renewal = setInterval(() => void renew().catch(onRenewalFailed), Math.min(leaseMs / 5, MAX_RENEWAL_MS))
 
   const note = coalesced(
     async (ids: string[]) => {

@@ -127,7 +127,7 @@ export function newModel(nowMs: () => number) {
 
     renew(leaseId: string): boolean {
       const lease = leases.get(leaseId)
-      if (!lease || lease.untilMs <= nowMs()) return false
+      if (!lease) return false
       lease.untilMs = nowMs() + LEASE_SECONDS * 1000
       return true
     },
