@@ -29,6 +29,10 @@ export class AppError extends Error {
   }
 }
 
+/** A dependency is away: the same may go well a little later. */
+export const isUnavailable = (error: unknown): error is AppError =>
+  error instanceof AppError && error.code === 'unavailable'
+
 /** All faults in one line. The field '' is the body itself. */
 export const inOneLine = (faults: readonly FieldError[]): string =>
   faults.map(({ field, message }) => (field === '' ? message : `${field}: ${message}`)).join('; ')

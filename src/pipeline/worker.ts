@@ -4,7 +4,7 @@ import { LANE_NAMES, type Lane } from '../core/event.ts'
 import type { Channel } from '../channels/channel.ts'
 import type { Ports } from '../ports.ts'
 import { BACKOFF_MS, claimLoop, type ClaimLoop, type Hands, type LoopOptions } from '../queue/claim-loop.ts'
-import type { Claim, InstantLane, Place } from '../queue/queue.ts'
+import { nameOf, type Claim, type InstantLane } from '../queue/queue.ts'
 
 /** How often idle places are looked at for work that nobody woke them for (a send_after, a retry). */
 const POLL_MS = 500
@@ -122,5 +122,3 @@ type Safety = Pick<Channel, 'isIdempotent' | 'onUncertain'>
  */
 const startsWithItsClaim = ({ isIdempotent, onUncertain }: Safety, lane: Lane): boolean =>
   !isIdempotent && onUncertain === 'resend' && lane !== 'retry'
-
-const nameOf = ({ channel, lane }: Place): string => `${channel} ${lane}`

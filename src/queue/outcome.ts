@@ -1,7 +1,7 @@
 import type { Channel } from '../channels/channel.ts'
 import { mayWaitForAccount, stopSeconds } from '../core/account-stop.ts'
 import { afterSilence } from '../core/delivery-life.ts'
-import { AppError, DeliveryError } from '../core/errors.ts'
+import { DeliveryError, isUnavailable } from '../core/errors.ts'
 import { retryDelay } from '../core/retry.ts'
 import { TemplateError } from '../render/renderer.ts'
 import type { ClaimedDelivery, Result } from './queue.ts'
@@ -21,7 +21,7 @@ export function resultOfFailure(
 ): Result {
   const { error } = failure
   // Our own trouble, before anything was sent, is no attempt.
-  if (!failure.hadBegun && error instanceof AppError && error.code === 'unavailable') {
+  if (!failure.hadBegun && isUnavailable(error)) {
     return { id, state: 'postponed', reason: error.message, afterSeconds: POSTPONE_SECONDS }
   }
   // Neither is what the provider has against us, and not against this message.

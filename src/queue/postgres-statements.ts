@@ -30,8 +30,8 @@ select id from allowed`
 /**
  * $1 lease id, $2 ids that were not begun, though the lease was taken as started, or a note says that they were; null: of a
  * lease that was taken as started, none was. What was started but never finished stays with the lease, to be recovered as
- * uncertain when it ends. The lease is locked before anything is
- * read from it: one that is being taken over gives back nothing.
+ * uncertain when it ends. The lease is locked before anything is read from it: one that is being taken over gives back
+ * nothing.
  */
 export const RELEASE = `
 with held as materialized (

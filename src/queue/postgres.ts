@@ -5,7 +5,16 @@ import { MAX_CRASHES } from '../core/delivery-life.ts'
 import { LANES, PRIORITIES } from '../core/event.ts'
 import type { Db } from '../db/db.ts'
 import { claimedOf, takenOf, type ClaimedRow } from './claimed-rows.ts'
-import type { Claim, ClaimOptions, FinishOptions, Place, Queue, Recovery, Result } from './queue.ts'
+import {
+  nameOf,
+  type Claim,
+  type ClaimOptions,
+  type FinishOptions,
+  type Place,
+  type Queue,
+  type Recovery,
+  type Result,
+} from './queue.ts'
 import { neighbours } from './neighbours.ts'
 import { CHANNEL_NUMBERS, CLAIM, DUE } from './postgres-claim.ts'
 import { finishAndClaimStatement, finishStatement, type Finish } from './postgres-finish.ts'
@@ -240,5 +249,3 @@ function orderOf(nth: number): number[] {
   if (nth % 5 === 0) return [PRIORITIES.normal, PRIORITIES.high, PRIORITIES.low]
   return [PRIORITIES.high, PRIORITIES.normal, PRIORITIES.low]
 }
-
-const nameOf = ({ channel, lane }: Place): string => `${channel} ${lane}`

@@ -38,6 +38,8 @@ export type ClaimedDelivery = {
 /** Where a delivery waits: each place is worked by itself, so that no channel and no lane waits for another. */
 export type Place = { channel: string; lane: Lane }
 
+export const nameOf = ({ channel, lane }: Place): string => `${channel} ${lane}`
+
 export type Claim = Place & {
   leaseId: string
   deliveries: ClaimedDelivery[]

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { coalesced, GATHER_MS, type CoalesceOptions } from '../core/coalesce.ts'
-import { AppError } from '../core/errors.ts'
+import { isUnavailable } from '../core/errors.ts'
 import type { Hands } from './claim-loop.ts'
 import type { Claim, Queue, Result } from './queue.ts'
 
@@ -121,8 +121,7 @@ export function recorder(
         return await write()
       } catch (error) {
         // Nobody takes the lease over either while the database is away.
-        const isAway = error instanceof AppError && error.code === 'unavailable'
-        if (signal?.aborted || (!isAway && performance.now() > giveUpAtMs)) throw error
+        if (signal?.aborted || (!isUnavailable(error) && performance.now() > giveUpAtMs)) throw error
         await sleep(RECORD_AGAIN_MS)
       }
     }

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { PRIORITIES } from '../core/event.ts'
-import type { Place } from './queue.ts'
+import { nameOf, type Place } from './queue.ts'
 import { shares, type Company, type Flow } from './shares.ts'
 
 /** A row may become visible this much after a later one: how far behind the last claim the next one looks. */
@@ -62,8 +62,8 @@ export type Turns = {
 export function turns(clockMs: () => number = () => performance.now()): Turns {
   const shelves = new Map<string, Shelf>()
 
-  function shelfOf({ channel, lane }: Place, priority: number): Shelf {
-    const key = `${channel} ${lane} ${priority}`
+  function shelfOf(place: Place, priority: number): Shelf {
+    const key = `${nameOf(place)} ${priority}`
     const known = shelves.get(key)
     if (known) return known
     const shelf: Shelf = { flows: new Map(), newcomers: { time: 0 }, cursor: COMMON }

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks'
-import { AppError } from '../core/errors.ts'
+import { isUnavailable } from '../core/errors.ts'
 import type { Db } from '../db/db.ts'
 import type { InstantLane, Notice, Queue } from '../queue/queue.ts'
 import { collapsesOf } from './accept-options.ts'
@@ -115,7 +115,7 @@ export function coalescedAccepts(
     } catch (error) {
       claims.giveUp()
       // Where only the answer is lost, it was stored as claimed and nobody has begun it: it must not count as begun.
-      if (isAway(error)) for (const { leaseId, ids } of claims.leases) queue.releaseUnheard(leaseId, [...ids])
+      if (isUnavailable(error)) for (const { leaseId, ids } of claims.leases) queue.releaseUnheard(leaseId, [...ids])
       await eachAlone(group, error)
     } finally {
       inFlight -= 1
@@ -154,10 +154,10 @@ export function coalescedAccepts(
   /** One bad row fails the statement of all; the others must not suffer for it. */
   async function eachAlone(group: readonly Waiting[], error: unknown): Promise<void> {
     for (const { rows, resolve, reject } of group) {
-      if (isAway(error) || group.length === 1) reject(error)
+      if (isUnavailable(error) || group.length === 1) reject(error)
       else await store([rows], {}).then(({ ids }) => resolve(ids.has(rows.id)), reject)
     }
-    if (!isAway(error) && group.length > 1) queue.wake()
+    if (!isUnavailable(error) && group.length > 1) queue.wake()
   }
 
   return {
@@ -168,8 +168,6 @@ export function coalescedAccepts(
       }),
   }
 }
-
-const isAway = (error: unknown): boolean => error instanceof AppError && error.code === 'unavailable'
 
 /** In which its deliveries have a place. A statement gives several events of a thread theirs, in their order. */
 const threadsOf = ({ deliveries }: EventRows): string[] =>
